@@ -1,0 +1,22 @@
+"""Fixtures that every part of the tests shares."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+_ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder of the real data sets; a test that asks for it is skipped where it is absent."""
+    folder = Path(os.environ.get("TFREC_LLM_DATA", _ROOT.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"the real data sets are not at {folder} (set TFREC_LLM_DATA)")
+    return folder
