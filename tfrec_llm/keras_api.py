@@ -39,6 +39,7 @@ def _check_environment() -> None:
 
 def _import_tensorflow() -> Any:
     os.environ["TF_USE_LEGACY_KERAS"] = "1"
+    os.environ["KERAS_BACKEND"] = "tensorflow"  # wins over another one in ~/.keras/keras.json
     import tensorflow
 
     # `tf.keras` picks its generation at first use; by now it is either ours or past mending.

@@ -13,7 +13,9 @@ Share = Annotated[float, Field(ge=0.0, lt=1.0)]
 class Section(BaseModel):
     """Base of all sections: unknown keys are faults, values are not coerced from odd types."""
 
-    model_config = ConfigDict(extra="forbid", validate_default=True, protected_namespaces=())
+    model_config = ConfigDict(
+        extra="forbid", validate_default=True, protected_namespaces=(), allow_inf_nan=False
+    )
 
 
 class ColumnNames(Section):
@@ -56,7 +58,8 @@ class DataSection(Section):
             missing = [key for key in ("items", "interactions") if getattr(self, key) is None]
             if missing:
                 raise ValueError(
-                    "source `tables` needs " + " and ".join(f"data.{key}" for key in missing)
+                    "source `tables` needs "
+                    + " and ".join(f"data.{key}" for key in missing)
                     + "; or name a reader in data.source, such as bookshop"
                 )
         elif self.source != "bookshop" and self.folder is None:

@@ -52,6 +52,8 @@ class Dataset:
         has_order: bool, False when the data has neither time nor a meaningful row order.
         sha256: hex digest of the contents of the three tables.
         quarantine: the rows that were set aside.
+        warnings: sentences for a person about data that is usable but odd.
+        num_below_min_rating: how many sound interactions were left out as no positives.
     """
 
     name: str
@@ -61,3 +63,5 @@ class Dataset:
     has_order: bool
     sha256: str
     quarantine: Quarantine = field(repr=False)
+    warnings: tuple[str, ...] = ()
+    num_below_min_rating: int = 0

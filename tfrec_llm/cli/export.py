@@ -1,0 +1,55 @@
+"""`tfrec-llm export`."""
+
+from __future__ import annotations
+
+import enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tfrec_llm.cli import output
+from tfrec_llm.cli.options import Debug
+
+
+class IndexKind(str, enum.Enum):
+    """The values of `--index`."""
+
+    scann = "scann"
+    brute_force = "brute_force"
+
+
+def export(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder that `train` wrote.")],
+    out: Annotated[
+        Path,
+        typer.Option("--out", metavar="EXPORT", help="Folder that gets the next version."),
+    ],
+    index: Annotated[
+        IndexKind | None,
+        typer.Option(
+            "--index", help="scann is approximate, brute_force exact. Default: as configured."
+        ),
+    ] = None,
+    max_k: Annotated[
+        int | None,
+        typer.Option(
+            "--max-k",
+            min=1,
+            metavar="K",
+            help="The most items that a request can ask for. Default: as configured.",
+        ),
+    ] = None,
+    debug: Debug = False,
+) -> None:
+    """Write a trained run as a SavedModel.
+
+    It takes strings and gives item ids and scores; nothing else is needed to serve it.
+    """
+    with output.working() as progress:
+        from tfrec_llm.workflows.export import export as export_run
+
+        summary = export_run(
+            run, out, index=None if index is None else index.value, max_k=max_k, progress=progress
+        )
+    output.print_summary(summary)

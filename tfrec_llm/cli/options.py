@@ -1,0 +1,44 @@
+"""Options that several verbs share."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from tfrec_llm.errors import UsageError
+
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object to stdout.")]
+K = Annotated[int, typer.Option("-k", min=1, metavar="K", help="How many items.")]
+
+
+def split_ids(values: Sequence[str] | None, option: str) -> list[str]:
+    """Returns the ids of an option that may be repeated and holds `ID,ID`.
+
+    Spaces around an id and empty ids are left out. An id that holds a comma is quoted as in a
+    CSV file.
+
+    Args:
+        values: what the option got, once or several times.
+        option: its name, for the message of an error.
+
+    Raises: UsageError for a quote that never ends.
+
+    Example:
+        >>> split_ids(["dune, foundation", '"Paris, Texas"'], "--history")
+        ['dune', 'foundation', 'Paris, Texas']
+    """
+    ids: list[str] = []
+    for value in values or ():
+        try:
+            rows = list(csv.reader([value], skipinitialspace=True, strict=True))
+        except csv.Error as error:
+            raise UsageError(
+                f"{option} {value!r} is not a list of ids: {error}. Separate ids with commas, and "
+                'put an id that holds a comma or a quote into double quotes: "Paris, Texas".'
+            ) from error
+        ids += [cell.strip() for row in rows for cell in row if cell.strip()]
+    return ids

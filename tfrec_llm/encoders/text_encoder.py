@@ -1,0 +1,316 @@
+"""Texts → vectors: preprocessing, backbone and pooling as one thing."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tfrec_llm.encoders.length_batches import length_batches
+from tfrec_llm.encoders.load_preset import load_preset
+from tfrec_llm.encoders.pooling import MeanPooling
+from tfrec_llm.encoders.presets import ResolvedPreset, read_json, resolve_preset
+from tfrec_llm.errors import CorruptFileError, EncoderError, UsageError
+from tfrec_llm.files import atomic_folder, sha256_of_file
+from tfrec_llm.keras_api import tf
+from tfrec_llm.progress import Progress, Silent
+from tfrec_llm.text.preprocessor import TextPreprocessor
+
+POOLINGS = {"mean": MeanPooling}
+PRECISIONS = ("float32", "mixed_bfloat16")
+
+_FORMAT = 1
+_TOKENISE_TEXTS = 4096
+_NOT_IN_DIGEST = ("name", "dtype", "trainable")
+
+
+class TextEncoder(tf.Module):
+    """A language model that turns each text into one vector; the vectors are not normalised.
+
+    Hold it as an attribute of a `tf.Module` that is exported: the vocabulary is tracked through
+    it, and so are the weights (`variables`), which a SavedModel would lack otherwise.
+
+    Args:
+        preset: the preset that the parts were loaded from.
+        tokenizer: keras-nlp tokenizer.
+        backbone: keras-nlp backbone with the inputs `token_ids` and `padding_mask`.
+        pooling: "mean".
+        max_tokens: int ≥ 3, start and end token included. Defaults to 64.
+        precision: "float32" or "mixed_bfloat16", the dtype policy that `backbone` was loaded
+            with. With bfloat16 a vector depends a little on the batch it was computed in.
+        clean: level of cleaning, "none".
+
+    Attributes:
+        dim: int, width of the vectors.
+        preset: ResolvedPreset.
+
+    Raises: EncoderError, UsageError when the settings do not fit the model.
+
+    Example:
+        >>> import tempfile
+        >>> from tfrec_llm.testing.tiny_models import tiny_preset
+        >>> encoder = TextEncoder.from_preset(tiny_preset(tempfile.mkdtemp()), max_tokens=16)
+        >>> encoder.encode(["space opera", ""]).shape
+        (2, 16)
+    """
+
+    def __init__(
+        self,
+        preset: ResolvedPreset,
+        tokenizer: Any,
+        backbone: Any,
+        *,
+        pooling: str = "mean",
+        max_tokens: int = 64,
+        precision: str = "float32",
+        clean: str = "none",
+    ) -> None:
+        super().__init__(name="text_encoder")
+        _one_of("pooling", pooling, tuple(POOLINGS))
+        _one_of("precision", precision, PRECISIONS)
+        _check_length(max_tokens, backbone, preset)
+
+        self.preset = preset
+        self.pooling = pooling
+        self.max_tokens = max_tokens
+        self.precision = precision
+        self.clean = clean
+
+        self.preprocessor = TextPreprocessor(tokenizer, max_tokens, clean)
+        self.backbone = backbone
+        self._pool = POOLINGS[pooling](dtype="float32")
+        self._weights = [weight.value for weight in backbone.weights]
+        self._embed = tf.function(
+            self._embed_in_graph, input_signature=[tf.TensorSpec([None], tf.string)]
+        )
+        tokens = tf.TensorSpec([None, None], tf.int32)
+        batch_function = tf.function(self.embed_tokens, input_signature=[tokens, tokens])
+        # A bound method is not tracked, so exports do not carry what only `encode` needs.
+        self._encode_batch = batch_function.__call__
+        self.dim = int(self._embed.get_concrete_function().structured_outputs.shape[-1])
+
+    @classmethod
+    def from_preset(
+        cls,
+        preset: str | Path,
+        *,
+        pooling: str = "mean",
+        max_tokens: int = 64,
+        precision: str = "float32",
+        clean: str = "none",
+    ) -> TextEncoder:
+        """Loads a language model.
+
+        Args:
+            preset: name of a keras-nlp preset, or a folder in Keras or Hugging Face form.
+            pooling: "mean".
+            max_tokens: int ≥ 3, longer texts are cut.
+            precision: "float32" or "mixed_bfloat16".
+            clean: level of cleaning, "none".
+
+        Returns: the encoder.
+        Raises: EncoderError when there is no such model, it cannot be had or does not fit.
+        """
+        _one_of("precision", precision, PRECISIONS)  # before a long load
+        found = resolve_preset(preset)
+        tokenizer, backbone = load_preset(found, precision)
+        return cls(
+            found,
+            tokenizer,
+            backbone,
+            pooling=pooling,
+            max_tokens=max_tokens,
+            precision=precision,
+            clean=clean,
+        )
+
+    @property
+    def variables(self) -> list[Any]:
+        """The weights as `tf.Variable`s."""
+        return list(self._weights)
+
+    @property
+    def fingerprint(self) -> str:
+        """Hex sha256 of all that shapes the vectors, equal in every process.
+
+        Weights, architecture, vocabulary, pooling, `max_tokens`, precision and cleaning enter.
+        It is computed anew each time, so it follows weights that are trained.
+        """
+        config = self.backbone.get_config()
+        settings = {
+            "format": _FORMAT,
+            "family": type(self.backbone).__name__,
+            "backbone": {k: v for k, v in config.items() if k not in _NOT_IN_DIGEST},
+            "exact_gelu": self.preset.exact_gelu and self.precision == "float32",
+            "preprocessor": self.preprocessor.sha256,
+            "pooling": self.pooling,
+            "precision": self.precision,
+        }
+        digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+        for weight in self._weights:
+            values = weight.numpy()
+            digest.update(f"\n{values.dtype} {values.shape}\n".encode())
+            digest.update(np.ascontiguousarray(values).data)
+        return digest.hexdigest()
+
+    def embed(self, texts: Any) -> Any:
+        """Encodes a tensor of texts; works inside a graph.
+
+        Args:
+            texts: string `(batch,)`.
+
+        Returns: float32 `(batch, dim)`.
+        """
+        return self._embed(texts)
+
+    def embed_tokens(self, token_ids: Any, padding_mask: Any) -> Any:
+        """Encodes tokens that are padded already; works inside a graph.
+
+        Args:
+            token_ids: int32 `(batch, tokens)`, padded with `preprocessor.pad_token_id`.
+            padding_mask: int32 `(batch, tokens)`, 1 for a token.
+
+        Returns: float32 `(batch, dim)`.
+        """
+        inputs = self.preprocessor.inputs(token_ids, padding_mask)
+        outputs = self.backbone({k: inputs[k] for k in self.backbone.input}, training=False)
+        if isinstance(outputs, dict):
+            outputs = outputs["sequence_output"]
+        return self._pool(outputs, padding_mask)
+
+    def encode(
+        self, texts: list[str], *, batch_size: int = 32, progress: Progress | None = None
+    ) -> np.ndarray:
+        """Encodes many texts, those of like length together.
+
+        Args:
+            texts: list of n str.
+            batch_size: int ≥ 1. It changes speed and memory, not the vectors.
+            progress: told after each batch.
+
+        Returns: float32 `(n, dim)` in the order of `texts`.
+        Raises: UsageError when `batch_size` is below 1; EncoderError when a vector is not finite.
+        """
+        if batch_size < 1:
+            raise UsageError(f"`batch_size` must be at least 1, got {batch_size!r}")
+        progress = progress or Silent()
+        token_ids, starts = self._tokenise(texts)
+        vectors = np.empty((len(texts), self.dim), np.float32)
+        done, began = 0, time.perf_counter()
+        for rows, width in length_batches(np.diff(starts), batch_size, self.max_tokens):
+            padded, mask = _padded(token_ids, starts, rows, width, self.preprocessor.pad_token_id)
+            vectors[rows] = self._encode_batch(tf.constant(padded), tf.constant(mask)).numpy()
+            done += len(rows)
+            rate = done / max(time.perf_counter() - began, 1e-9)
+            progress.advance("encode texts", done, len(texts), f"{rate:.0f} texts/s")
+        if not np.isfinite(vectors).all():
+            row = int(np.flatnonzero(~np.isfinite(vectors).all(axis=1))[0])
+            raise EncoderError(
+                f"The encoder {self.preset.name} gives a vector that is not finite for the text "
+                f"{texts[row][:80]!r}. Its weights are damaged, or {self.precision} is too coarse "
+                "for it."
+            )
+        return vectors
+
+    def save(self, folder: str | Path) -> None:
+        """Writes the encoder as one self-contained folder, whole or not at all.
+
+        The folder is a Keras preset with an `encoder.json` beside it: settings and the sha256 of
+        each file.
+
+        Args:
+            folder: must not exist, or be empty.
+
+        Raises: UsageError when the folder holds something.
+        """
+        try:
+            with atomic_folder(folder) as temporary:
+                self.preprocessor.tokenizer.save_to_preset(str(temporary))
+                self.backbone.save_to_preset(str(temporary))
+                files = sorted(p for p in temporary.rglob("*") if p.is_file())
+                about = {
+                    "format": _FORMAT,
+                    "name": self.preset.name,
+                    "preset_sha256": self.preset.sha256,
+                    "exact_gelu": self.preset.exact_gelu,
+                    "pooling": self.pooling,
+                    "max_tokens": self.max_tokens,
+                    "precision": self.precision,
+                    "clean": self.clean,
+                    "files": {str(p.relative_to(temporary)): sha256_of_file(p) for p in files},
+                }
+                (temporary / "encoder.json").write_text(json.dumps(about, indent=1) + "\n")
+        except FileExistsError as error:
+            raise UsageError(f"{folder} holds something already. Give a new folder.") from error
+
+    @classmethod
+    def load(cls, folder: str | Path) -> TextEncoder:
+        """Reads what `save` wrote.
+
+        Args:
+            folder: the folder that was given to `save`.
+
+        Returns: an encoder with the same fingerprint.
+        Raises: EncoderError when the folder is none; CorruptFileError when a file in it changed.
+        """
+        folder = Path(folder)
+        about = read_json(folder / "encoder.json")
+        if about.get("format") != _FORMAT:
+            raise EncoderError(
+                f"{folder / 'encoder.json'} has format {about.get('format')!r}, this version reads "
+                f"{_FORMAT}."
+            )
+        for name, expected in about["files"].items():
+            if not (folder / name).is_file() or sha256_of_file(folder / name) != expected:
+                raise CorruptFileError(
+                    f"{folder / name} is missing or not as it was saved. Save the encoder again."
+                )
+        found = resolve_preset(folder)
+        tokenizer, backbone = load_preset(found, about["precision"])
+        preset = ResolvedPreset(
+            about["name"], found.location, found.kind, about["preset_sha256"], found.exact_gelu
+        )
+        settings = {k: about[k] for k in ("pooling", "max_tokens", "precision", "clean")}
+        return cls(preset, tokenizer, backbone, **settings)
+
+    def _embed_in_graph(self, texts: Any) -> Any:
+        inputs = self.preprocessor(texts)
+        return self.embed_tokens(inputs["token_ids"], inputs["padding_mask"])
+
+    def _tokenise(self, texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
+        """Returns all token ids in a row, and where each text starts (n + 1 places)."""
+        ids, lengths = [np.empty(0, np.int32)], [np.zeros(1, np.int64)]
+        for first in range(0, len(texts), _TOKENISE_TEXTS):
+            block = [t.encode("utf-8", "replace") for t in texts[first : first + _TOKENISE_TEXTS]]
+            ragged = self.preprocessor.token_ids(tf.constant(block, tf.string))
+            ids.append(ragged.flat_values.numpy())
+            lengths.append(ragged.row_lengths().numpy())
+        return np.concatenate(ids), np.cumsum(np.concatenate(lengths))
+
+
+def _padded(
+    token_ids: np.ndarray, starts: np.ndarray, rows: np.ndarray, width: int, pad: int
+) -> tuple[np.ndarray, np.ndarray]:
+    padded = np.full((len(rows), width), pad, np.int32)
+    lengths = starts[rows + 1] - starts[rows]
+    for place, row in enumerate(rows):
+        padded[place, : lengths[place]] = token_ids[starts[row] : starts[row + 1]]
+    return padded, (np.arange(width) < lengths[:, None]).astype(np.int32)
+
+
+def _one_of(argument: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise UsageError(f"`{argument}` must be one of {', '.join(allowed)}, got {value!r}")
+
+
+def _check_length(max_tokens: int, backbone: Any, preset: ResolvedPreset) -> None:
+    longest = getattr(backbone, "max_sequence_length", None)
+    if longest is not None and max_tokens > longest:
+        raise EncoderError(
+            f"`max_tokens` is {max_tokens}, but {preset.name} reads at most {longest} tokens. "
+            f"Set text.max_tokens to {longest} or less."
+        )

@@ -1,0 +1,1 @@
+"""Metrics by id over the full corpus, with intervals and slices, and their report."""

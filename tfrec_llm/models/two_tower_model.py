@@ -1,0 +1,156 @@
+"""Two towers and their training loss; the one place where user turns query, item candidate."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tfrec_llm.keras_api import keras, tf
+from tfrec_llm.models.retrieval_task import RetrievalTask
+from tfrec_llm.towers.item_tower import ItemTower
+from tfrec_llm.towers.starts import ItemTowerStart
+from tfrec_llm.towers.user_tower import UserTower
+
+
+class TwoTowerModel(keras.Model):
+    """Embeds users and items in one space where a dot product says how well they fit.
+
+    Args:
+        item_tower: `ItemTower`.
+        user_tower: `UserTower` of the same width.
+        feature_dim: int, width of the text features.
+        temperature: float > 0, divides the scores in the loss. Defaults to 0.1.
+        learn_temperature: bool. Defaults to True.
+
+    Example:
+        >>> model = TwoTowerModel(ItemTower(3, 4), UserTower("mean"), feature_dim=8)
+        >>> model.embed_items(tf.ones((2, 8)), tf.constant([0, -1])).shape
+        TensorShape([2, 4])
+
+    Reference: Yi et al., 2019, doi:10.1145/3298689.3346996
+    """
+
+    def __init__(
+        self,
+        item_tower: ItemTower,
+        user_tower: UserTower,
+        feature_dim: int,
+        temperature: float = 0.1,
+        learn_temperature: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.item_tower = item_tower
+        self.user_tower = user_tower
+        self.feature_dim = feature_dim
+        self.embedding_dim = item_tower.embedding_dim
+        self.task = RetrievalTask(temperature, learn_temperature, name="task")
+        self.item_tower.build((None, feature_dim))
+        self.user_tower.build((None, None, self.embedding_dim))
+        self.task.build()
+        self.built = True
+
+    def set_start(self, start: ItemTowerStart) -> None:
+        """Sets the item tower to a start computed by `towers.starts`."""
+        self.item_tower.text_projection.set_start(start.centre, start.kernel, start.bias)
+        if self.item_tower.id_embedding is not None:
+            self.item_tower.id_embedding.table.assign(start.id_table)
+
+    def embed_items(self, text_features: Any, item_numbers: Any) -> Any:
+        """Embeds items, in the graph or eagerly.
+
+        Args:
+            text_features: float32 `(num_items, feature_dim)`.
+            item_numbers: int32 `(num_items,)`, -1 for an item without a learned id.
+
+        Returns: float32 `(num_items, embedding_dim)`, rows of length 1.
+        """
+        return self.item_tower(text_features, item_numbers)
+
+    def embed_users(
+        self, history_embeddings: Any, history_mask: Any, text_features: Any, text_mask: Any
+    ) -> Any:
+        """Embeds users, in the graph or eagerly.
+
+        Args:
+            history_embeddings: float32 `(batch, length, embedding_dim)`, oldest first.
+            history_mask: bool `(batch, length)`; padding may stand anywhere.
+            text_features: float32 `(batch, feature_dim)`.
+            text_mask: bool `(batch,)`, True where there is a text.
+
+        Returns: float32 `(batch, embedding_dim)`, rows of length 1, or zeros for nothing known.
+        """
+        text_embeddings = self.item_tower.embed_text(text_features)
+        return self.user_tower(history_embeddings, history_mask, text_embeddings, text_mask)
+
+    def embed_corpus(self, text_features: np.ndarray, batch_size: int = 4096) -> np.ndarray:
+        """Embeds a corpus whose item number is its row.
+
+        Args:
+            text_features: float32 `(num_items, feature_dim)`, may be memory-mapped.
+            batch_size: int, items at a time.
+
+        Returns: float32 `(num_items, embedding_dim)`, rows of length 1.
+        """
+        num_items = len(text_features)
+        blocks = [
+            self.embed_items(
+                tf.constant(np.asarray(text_features[begin : begin + batch_size], np.float32)),
+                tf.range(begin, min(begin + batch_size, num_items)),
+            ).numpy()
+            for begin in range(0, num_items, batch_size)
+        ]
+        return np.concatenate(blocks) if blocks else np.zeros((0, self.embedding_dim), np.float32)
+
+    def training_loss(self, batch: dict[str, Any]) -> Any:
+        """Computes the loss of one batch of users; every position of a history is an example.
+
+        Args:
+            batch: a dict of
+                `sequences` int32 `(batch, length + 1)`, item numbers, oldest first, -1 on the left;
+                `user_features` float32 `(batch, feature_dim)` and `user_text_mask` bool `(batch,)`;
+                `hide_history` bool `(batch,)`, True to learn from the text alone;
+                `negatives` int32 `(num_negatives,)`, uniform draws from the corpus;
+                `corpus_features` float32 `(num_items, feature_dim)`;
+                `positive_share` float32 `(num_items,)`, share of the training positives;
+                `max_positives` int32, positions kept at most, drawn at random with `seed` int32 [2].
+
+        Returns: float32 scalar, the mean loss of a position.
+        """
+        inputs, targets = batch["sequences"][:, :-1], batch["sequences"][:, 1:]
+        history_mask = (inputs >= 0) & ~batch["hide_history"][:, None]
+        known = history_mask | (batch["hide_history"] & batch["user_text_mask"])[:, None]
+        places = tf.where(known & (targets >= 0))
+        places = _sample_rows(places, batch["max_positives"], batch["seed"])
+        positives = tf.gather_nd(targets, places)
+
+        # Each item of the step is embedded once, wherever it stands.
+        candidates = tf.concat([positives, batch["negatives"]], axis=0)
+        numbers, index = tf.unique(tf.concat([tf.reshape(inputs, [-1]), candidates], axis=0))
+        features = tf.gather(batch["corpus_features"], tf.maximum(numbers, 0))
+        embeddings = self.item_tower(features, numbers, training=True)
+        num_inputs = tf.size(inputs)
+        history = tf.gather(embeddings, tf.reshape(index[:num_inputs], tf.shape(inputs)))
+
+        text = self.item_tower.embed_text(batch["user_features"], training=True)
+        queries = self.user_tower.at_every_position(
+            history, history_mask, text, batch["user_text_mask"], training=True
+        )
+        return self.task(
+            query_embeddings=tf.gather_nd(queries, places),
+            candidate_embeddings=tf.gather(embeddings, index[num_inputs:]),
+            candidate_ids=candidates,
+            query_owners=tf.cast(places[:, 0], tf.int32),
+            positive_share=batch["positive_share"],
+        )
+
+
+def _sample_rows(rows: Any, max_rows: Any, seed: Any) -> Any:
+    """Keeps at most `max_rows` rows, drawn at random."""
+
+    def drawn() -> Any:
+        order = tf.argsort(tf.random.stateless_uniform([tf.shape(rows)[0]], seed))
+        return tf.gather(rows, order[:max_rows])
+
+    return tf.cond(tf.shape(rows)[0] > max_rows, drawn, lambda: rows)

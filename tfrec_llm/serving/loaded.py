@@ -1,0 +1,173 @@
+"""Export → a recommender in Python, with TensorFlow and no Keras."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from tfrec_llm.errors import CorruptFileError, ExportError, UsageError
+from tfrec_llm.serving.op_libraries import register_ops
+from tfrec_llm.serving.requirements_file import read_requirements, verify_files
+from tfrec_llm.serving.versions import version_folder
+
+_ITEMS_FILE = "assets.extra/items.parquet"
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """One item of an answer.
+
+    Attributes:
+        item_id: str.
+        title: str, for a person.
+        score: float, higher is better; comparable within one answer.
+    """
+
+    item_id: str
+    title: str
+    score: float
+
+
+class LoadedRecommender:
+    """Answers like a server would; made by `load`.
+
+    Attributes:
+        folder: Path of the version that was loaded.
+        requires: dict, the contents of its requires.json.
+        model: the loaded SavedModel, for requests in batches: `model.signatures["recommend"]`.
+    """
+
+    def __init__(self, folder: Path, requires: dict[str, Any], model: Any, titles: Any) -> None:
+        self.folder = folder
+        self.requires = requires
+        self.model = model
+        self._titles: dict[str, str] = titles
+
+    def __len__(self) -> int:
+        return len(self._titles)
+
+    def recommend(
+        self,
+        text: str = "",
+        history: Sequence[str] = (),
+        exclude: Sequence[str] = (),
+        k: int = 10,
+    ) -> list[Recommendation]:
+        """Recommends items to one user.
+
+        Args:
+            text: str, anything about the user or what they look for; may be empty.
+            history: ids of items that they took, oldest first; unknown ids are ignored.
+            exclude: ids of more items that shall not be recommended.
+            k: int >= 1, how many items. At most the `max_k` of the export are returned.
+
+        Returns: the best items, best first; fewer than k where fewer remain.
+
+        Raises: UsageError when `k` is below 1, or `history` or `exclude` is one string.
+        """
+        tf = _tensorflow()
+        answer = self.model.signatures["recommend"](
+            user_text=tf.constant([_bytes(text)]),
+            history=_row(tf, "history", history),
+            exclude_ids=_row(tf, "exclude", exclude),
+            k=_checked(tf, k),
+        )
+        return self._recommendations(answer)
+
+    def similar(self, item_id: str, k: int = 10) -> list[Recommendation]:
+        """Finds the items that are most like an item.
+
+        Args:
+            item_id: str.
+            k: int >= 1, how many items. At most the `max_k` of the export are returned.
+
+        Raises: UsageError when there is no such item, or `k` is below 1.
+        """
+        if item_id not in self._titles:
+            near = difflib.get_close_matches(item_id, self._titles, n=3, cutoff=0.5)
+            hint = f" The nearest ids are {', '.join(map(repr, near))}." if near else ""
+            raise UsageError(f"There is no item {item_id!r} in {self.folder}.{hint}")
+        tf = _tensorflow()
+        answer = self.model.signatures["similar_items"](
+            item_ids=tf.constant([_bytes(item_id)]), k=_checked(tf, k)
+        )
+        return self._recommendations(answer)
+
+    def _recommendations(self, answer: dict[str, Any]) -> list[Recommendation]:
+        ids = [item_id.decode() for item_id in answer["item_ids"].numpy()[0]]
+        scores = answer["scores"].numpy()[0].tolist()
+        return [
+            Recommendation(item_id, self._titles[item_id], score)
+            for item_id, score in zip(ids, scores, strict=True)
+            if item_id
+        ]
+
+
+def load(export: str | Path, verify: bool = True) -> LoadedRecommender:
+    """Loads an export: its op libraries first, then the newest version.
+
+    Args:
+        export: folder of versions, or of one version.
+        verify: whether every file is compared with its sha256 first, about a second for each
+            gigabyte. Defaults to True.
+
+    Returns: the recommender.
+
+    Raises:
+        UsageError: when there is no export.
+        CorruptFileError: when a file is not as it was written.
+        MissingPackageError: when a library that it needs is not installed.
+        ExportError: when it cannot be loaded for another reason.
+    """
+    folder = version_folder(export)
+    requires = read_requirements(folder)
+    if verify:
+        verify_files(folder, requires)
+    tf = _tensorflow()
+    register_ops(sorted({entry["library"] for entry in requires["custom_ops"]}))
+    try:
+        model = tf.saved_model.load(str(folder))
+        items = pl.read_parquet(folder / _ITEMS_FILE, columns=["item_id", "title"])
+    except (OSError, ValueError, KeyError, tf.errors.OpError, pl.exceptions.PolarsError) as error:
+        verify_files(folder, requires)  # the likely reason, and a clear one
+        raise ExportError(f"The export {folder} cannot be loaded: {error}") from error
+    titles = dict(zip(items["item_id"].to_list(), items["title"].to_list(), strict=True))
+    if not set(model.signatures) >= {"recommend", "similar_items"}:
+        raise CorruptFileError(f"The export {folder} lacks signatures. Export the model again.")
+    return LoadedRecommender(folder, requires, model, titles)
+
+
+def _tensorflow() -> Any:
+    """Imports TensorFlow as `keras_api` does, without Keras, which takes seconds to load."""
+    if "tfrec_llm.keras_api" in sys.modules:
+        from tfrec_llm.keras_api import tf
+
+        return tf
+    os.environ["TF_USE_LEGACY_KERAS"] = "1"
+    import tensorflow
+
+    return tensorflow
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "replace")
+
+
+def _row(tf: Any, name: str, item_ids: Sequence[str]) -> Any:
+    if isinstance(item_ids, str):
+        raise UsageError(f"`{name}` must be a list of item ids, got one string {item_ids!r}.")
+    ids = [_bytes(item_id) for item_id in item_ids]
+    return tf.constant([ids], tf.string, shape=[1, len(ids)])
+
+
+def _checked(tf: Any, k: int) -> Any:
+    if k < 1:
+        raise UsageError(f"`k` must be at least 1, got {k}.")
+    return tf.constant(min(k, 2**31 - 1), tf.int32)

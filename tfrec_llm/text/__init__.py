@@ -1,0 +1,1 @@
+"""Texts made ready for a language model, in the TensorFlow graph."""

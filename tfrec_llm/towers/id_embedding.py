@@ -1,0 +1,69 @@
+"""Item numbers → learned vectors; an unknown item gives zeros."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tfrec_llm.keras_api import keras, tf
+
+
+@keras.saving.register_keras_serializable(package="tfrec_llm")
+class IdEmbedding(keras.layers.Layer):
+    """Looks up one learned vector for each item, and drops whole items in training.
+
+    A dropped item is left to its text for one step. That keeps the text part alone good enough
+    for new items, and keeps the ids from over-fitting (DropoutNet, Volkovs et al., 2017).
+    Vectors are not rescaled after a drop: they are added to the text part, not averaged.
+
+    Args:
+        num_items: int ≥ 1.
+        embedding_dim: int, width of the output.
+        dropout: float in [0, 1), share of the items dropped in a step. Defaults to 0.
+        seed: int, of the drops. Defaults to 0.
+
+    Call arguments:
+        item_numbers: int32 `(num_lookups,)`; negative for an unknown item.
+        training: bool, whether items are dropped.
+
+    Returns: float32 `(num_lookups, embedding_dim)`, zeros for unknown and dropped items.
+
+    Example:
+        >>> IdEmbedding(3, 2)(keras.ops.array([-1])).numpy().tolist()
+        [[0.0, 0.0]]
+    """
+
+    def __init__(
+        self, num_items: int, embedding_dim: int, dropout: float = 0.0, seed: int = 0, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.num_items = num_items
+        self.embedding_dim = embedding_dim
+        self.dropout = dropout
+        self.seed = seed
+        self.seed_generator = keras.random.SeedGenerator(seed)
+
+    def build(self, item_numbers_shape: tuple[int | None, ...] | None = None) -> None:
+        """Makes the table; it starts at zero, that is, at the text alone."""
+        self.table = self.add_weight(
+            shape=(self.num_items, self.embedding_dim), initializer="zeros", name="table"
+        )
+        self.built = True
+
+    def call(self, item_numbers: Any, training: bool = False) -> Any:
+        """Looks up item numbers."""
+        rows = tf.gather(self.table.value, tf.maximum(item_numbers, 0))
+        keep = tf.cast(item_numbers >= 0, rows.dtype)
+        if training and self.dropout > 0.0:
+            drawn = keras.random.uniform(tf.shape(item_numbers), seed=self.seed_generator)
+            keep *= tf.cast(drawn >= self.dropout, rows.dtype)
+        return rows * keep[:, None]
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor arguments."""
+        return {
+            **super().get_config(),
+            "num_items": self.num_items,
+            "embedding_dim": self.embedding_dim,
+            "dropout": self.dropout,
+            "seed": self.seed,
+        }

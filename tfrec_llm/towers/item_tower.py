@@ -1,0 +1,89 @@
+"""Text and an optional id → the embedding of an item."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tfrec_llm.keras_api import keras
+from tfrec_llm.towers.id_embedding import IdEmbedding
+from tfrec_llm.towers.text_projection import TextProjection
+from tfrec_llm.towers.unit_length import unit_length
+
+
+@keras.saving.register_keras_serializable(package="tfrec_llm")
+class ItemTower(keras.layers.Layer):
+    """Embeds an item as unit(text part + id part).
+
+    The text part carries items that nobody has clicked; the id part adds what the text does not
+    say about items that were. An unknown id falls back to the text. Masks are not used.
+
+    Args:
+        num_items: int, items with an id part; 0 for a tower of text alone.
+        embedding_dim: int, width of the output. Defaults to 128.
+        item_id_dropout: float in [0, 1), share of ids dropped in a training step. Defaults to 0.4.
+        dropout: float in [0, 1), inside the text network. Defaults to 0.3.
+        seed: int, of the id drop-out. Defaults to 0.
+
+    Call arguments:
+        text_features: float32 `(num_items, feature_dim)`, as a text encoder gives them.
+        item_numbers: int32 `(num_items,)`, negative for an item without a learned id.
+        training: bool, whether drop-out is on.
+
+    Returns: float32 `(num_items, embedding_dim)`, rows of length 1.
+
+    Example:
+        >>> tower = ItemTower(num_items=5, embedding_dim=4)
+        >>> tower(keras.ops.ones((2, 8)), keras.ops.array([3, -1])).shape
+        TensorShape([2, 4])
+    """
+
+    def __init__(
+        self,
+        num_items: int,
+        embedding_dim: int = 128,
+        item_id_dropout: float = 0.4,
+        dropout: float = 0.3,
+        seed: int = 0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.num_items = num_items
+        self.embedding_dim = embedding_dim
+        self.item_id_dropout = item_id_dropout
+        self.dropout = dropout
+        self.seed = seed
+        self.text_projection = TextProjection(embedding_dim, dropout=dropout, name="text")
+        self.id_embedding = (
+            IdEmbedding(num_items, embedding_dim, item_id_dropout, seed, name="ids")
+            if num_items
+            else None
+        )
+
+    def build(self, text_features_shape: tuple[int | None, ...], *_: Any) -> None:
+        """Makes the weights for features of the given width."""
+        self.text_projection.build(text_features_shape)
+        if self.id_embedding is not None:
+            self.id_embedding.build()
+        self.built = True
+
+    def embed_text(self, text_features: Any, training: bool = False) -> Any:
+        """Returns the text part alone, float32 `(num_texts, embedding_dim)`, not of unit length."""
+        return self.text_projection(text_features, training=training)
+
+    def call(self, text_features: Any, item_numbers: Any, training: bool = False) -> Any:
+        """Embeds items."""
+        vectors = self.embed_text(text_features, training=training)
+        if self.id_embedding is not None:
+            vectors = vectors + self.id_embedding(item_numbers, training=training)
+        return unit_length(vectors)
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor arguments."""
+        return {
+            **super().get_config(),
+            "num_items": self.num_items,
+            "embedding_dim": self.embedding_dim,
+            "item_id_dropout": self.item_id_dropout,
+            "dropout": self.dropout,
+            "seed": self.seed,
+        }

@@ -1,0 +1,206 @@
+"""Where training starts: item vectors known before the first step.
+
+Closed forms, in this order:
+
+1. Click factors: the co-occurrences of items in histories, near ones counting more, are freed from
+   half of their popularity and factorised. An item's row, scaled to unit length, is its
+   collaborative vector.
+2. Joined vectors: the collaborative vector beside the centred text vector, weighted so that the
+   dot product of two items is (1 - share) · cosine of clicks + share · cosine of texts. They are
+   rotated and cut to the width of the tower: the target vectors.
+3. The text part is the ridge regression of the targets on the text features: what the text
+   foretells of a vector. It is all that a new item has.
+4. The id part is what is left, target - text part. Clicked items start at their target.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+from scipy.sparse.linalg import eigsh
+from sklearn.linear_model import RidgeCV
+
+_MAX_WEIGHT = 20.0
+_POPULARITY_EXPONENT = 0.25
+_GAP_DECAY = 0.9
+_MAX_GAP = 20
+
+
+@dataclass(frozen=True)
+class ItemTowerStart:
+    """Weights that an item tower starts from.
+
+    Attributes:
+        centre: float32 `(feature_dim,)`, mean of the unit-length text features.
+        kernel: float32 `(feature_dim, embedding_dim)`, text part: linear map.
+        bias: float32 `(embedding_dim,)`, text part: offset.
+        id_table: float32 `(num_items, embedding_dim)`, id parts; zeros for items without clicks.
+    """
+
+    centre: np.ndarray
+    kernel: np.ndarray
+    bias: np.ndarray
+    id_table: np.ndarray
+
+
+@dataclass(frozen=True)
+class ClickFactors:
+    """The factorised co-occurrences, and how often each item was clicked.
+
+    Attributes:
+        values: float64 `(num_factors,)`, eigenvalues, largest first, none below 0.
+        vectors: float64 `(num_items, num_factors)`, eigenvectors.
+        num_clicks: int64 `(num_items,)`.
+    """
+
+    values: np.ndarray
+    vectors: np.ndarray
+    num_clicks: np.ndarray
+
+
+def factorise_clicks(
+    histories: Sequence[np.ndarray], num_items: int, num_factors: int, seed: int = 0
+) -> ClickFactors:
+    """Factorises which items stand near each other in histories.
+
+    Args:
+        histories: int arrays of item numbers, oldest first, training only.
+        num_items: int.
+        num_factors: int ≥ 1; fewer come back where there are fewer items.
+        seed: int, of the eigenvector search.
+
+    Returns: `ClickFactors`.
+
+    Example:
+        >>> factors = factorise_clicks([np.array([0, 1]), np.array([2, 1])], 4, num_factors=2)
+        >>> factors.vectors.shape, factors.num_clicks.tolist()
+        ((4, 2), [1, 2, 1, 0])
+    """
+    num_clicks = np.zeros(num_items, dtype=np.int64)
+    for history in histories:
+        np.add.at(num_clicks, history, 1)
+    near = near_pairs(histories, num_items)
+    damping = sp.diags(np.maximum(num_clicks, 1) ** -_POPULARITY_EXPONENT)
+    likeness = (damping @ near @ damping).tocsr()
+    num_factors = min(num_factors, num_items)
+    if num_items <= max(2 * num_factors, 1024):
+        values, vectors = np.linalg.eigh(likeness.toarray())
+        values, vectors = values[-num_factors:], vectors[:, -num_factors:]
+    else:
+        first_guess = np.random.default_rng(seed).normal(size=num_items)
+        values, vectors = eigsh(likeness, k=num_factors, which="LA", tol=1e-2, v0=first_guess)
+    order = np.argsort(-values)
+    return ClickFactors(np.maximum(values[order], 0.0), vectors[:, order], num_clicks)
+
+
+def near_pairs(histories: Sequence[np.ndarray], num_items: int) -> sp.csr_matrix:
+    """Counts how often two items stand near each other in a history.
+
+    Items that follow each other count 1, a gap of g items between them counts 0.9 ** g, gaps
+    above 19 do not count.
+
+    Args:
+        histories: int arrays of item numbers, oldest first.
+        num_items: int.
+
+    Returns: float64 `(num_items, num_items)`, symmetric.
+
+    Example:
+        >>> near_pairs([np.array([0, 1, 2])], 3).toarray().round(2).tolist()
+        [[0.0, 1.0, 0.9], [1.0, 0.0, 1.0], [0.9, 1.0, 0.0]]
+    """
+    total = sp.csr_matrix((num_items, num_items))
+    for step in range(1, _MAX_GAP + 1):
+        longer = [h for h in histories if len(h) > step]
+        if not longer:
+            break
+        earlier = np.concatenate([h[:-step] for h in longer])
+        later = np.concatenate([h[step:] for h in longer])
+        weights = np.full(len(earlier), _GAP_DECAY ** (step - 1))
+        total = total + sp.csr_matrix((weights, (earlier, later)), shape=(num_items, num_items))
+    return (total + total.T).tocsr()
+
+
+def start_item_tower(
+    factors: ClickFactors,
+    text_features: np.ndarray,
+    embedding_dim: int,
+    *,
+    text_share: float = 0.2,
+    power: float = 0.25,
+) -> ItemTowerStart:
+    """Computes the start of an item tower from click factors and text features.
+
+    Args:
+        factors: `ClickFactors` of the training histories.
+        text_features: float32 `(num_items, feature_dim)`, as a text encoder gives them.
+        embedding_dim: int, width of the tower.
+        text_share: float in [0, 1], share of the likeness that comes from text. Without any
+            click it is 1.
+        power: float in [0, 1], eigenvalues count with this power: 0 takes all factors alike, 0.5
+            gives the co-occurrences back.
+
+    Returns: `ItemTowerStart`.
+
+    Example:
+        >>> factors = factorise_clicks([np.array([0, 1])], 3, num_factors=2)
+        >>> start = start_item_tower(factors, np.eye(3, 8, dtype=np.float32), 2)
+        >>> start.kernel.shape, start.id_table[2].tolist()
+        ((8, 2), [0.0, 0.0])
+    """
+    unit = _unit_rows(np.asarray(text_features, dtype=np.float64))
+    centre = unit.mean(axis=0)
+    centred = unit - centre
+    clicked = factors.num_clicks > 0
+    weights = np.minimum(factors.num_clicks, _MAX_WEIGHT).astype(np.float64)
+    features = centred * np.sqrt(unit.shape[1])
+    collaborative = _unit_rows(factors.vectors * factors.values**power)
+    if clicked.any():
+        # What clicks do not say of an item, its text foretells.
+        foretold = _ridge(features, collaborative, weights)
+        guessed = features @ foretold[0] + foretold[1]
+        collaborative = np.where(clicked[:, None], collaborative, _unit_rows(guessed))
+    else:
+        text_share, weights = 1.0, np.ones(len(unit))
+    joined = np.hstack(
+        [np.sqrt(1.0 - text_share) * collaborative, np.sqrt(text_share) * _unit_rows(centred)]
+    )
+    targets = joined @ _rotation(joined, weights + 0.1, embedding_dim)
+    kernel, bias = _ridge(features, targets, weights)
+    id_table = np.where(clicked[:, None], targets - (features @ kernel + bias), 0.0)
+    return ItemTowerStart(
+        centre=centre.astype(np.float32),
+        kernel=kernel.astype(np.float32),
+        bias=bias.astype(np.float32),
+        id_table=id_table.astype(np.float32),
+    )
+
+
+def _ridge(
+    features: np.ndarray, targets: np.ndarray, weights: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the kernel and bias of a weighted ridge regression, its strength chosen within."""
+    rows = weights > 0
+    model = RidgeCV(alphas=np.logspace(0, 5, 11))
+    model.fit(features[rows], targets[rows], sample_weight=weights[rows])
+    num_targets = targets.shape[1]
+    kernel = np.reshape(model.coef_, (num_targets, features.shape[1])).T
+    return kernel, np.broadcast_to(model.intercept_, (num_targets,))
+
+
+def _rotation(vectors: np.ndarray, weights: np.ndarray, num_directions: int) -> np.ndarray:
+    """Returns the directions that keep most of the weighted rows, signs fixed, as columns."""
+    _, directions = np.linalg.eigh((vectors * weights[:, None]).T @ vectors)
+    directions = directions[:, ::-1][:, :num_directions]
+    if directions.shape[1]:
+        largest = np.abs(directions).argmax(axis=0)
+        directions = directions * np.sign(directions[largest, np.arange(directions.shape[1])])
+    return np.pad(directions, ((0, 0), (0, num_directions - directions.shape[1])))
+
+
+def _unit_rows(vectors: np.ndarray) -> np.ndarray:
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return vectors / np.where(norms > 1e-12, norms, 1.0)

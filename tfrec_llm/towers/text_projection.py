@@ -1,0 +1,87 @@
+"""Features of a language model → the space of the towers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tfrec_llm.keras_api import keras
+from tfrec_llm.towers.unit_length import unit_length
+
+
+@keras.saving.register_keras_serializable(package="tfrec_llm")
+class TextProjection(keras.layers.Layer):
+    """Projects text features: a linear map, plus a network that starts at zero.
+
+    The features are brought to unit length and centred on the corpus first, since the vectors of
+    a language model share a large common part that says nothing about likeness. The linear
+    map is meant to be set by `set_start`; the network learns what a line cannot say. Masks
+    are not used.
+
+    Args:
+        embedding_dim: int, width of the output.
+        hidden_dim: int, width of the network. Defaults to 256.
+        dropout: float in [0, 1), on the hidden layer of the network. Defaults to 0.
+
+    Call arguments:
+        text_features: float32 `(num_texts, feature_dim)`, as a text encoder gives them.
+        training: bool, whether drop-out is on.
+
+    Returns: float32 `(num_texts, embedding_dim)`, not of unit length.
+
+    Example:
+        >>> TextProjection(2)(keras.ops.ones((3, 8))).shape
+        TensorShape([3, 2])
+    """
+
+    def __init__(
+        self, embedding_dim: int, hidden_dim: int = 256, dropout: float = 0.0, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.embedding_dim = embedding_dim
+        self.hidden_dim = hidden_dim
+        self.dropout = dropout
+        self.linear = keras.layers.Dense(embedding_dim, name="linear")
+        self.hidden = keras.layers.Dense(hidden_dim, activation="gelu", name="hidden")
+        self.drop = keras.layers.Dropout(dropout, name="drop")
+        self.residual = keras.layers.Dense(
+            embedding_dim, kernel_initializer="zeros", name="residual"
+        )
+
+    def build(self, text_features_shape: tuple[int | None, ...]) -> None:
+        """Makes the weights for features of the given width."""
+        feature_dim = text_features_shape[-1]
+        self.centre = self.add_weight(
+            shape=(feature_dim,), initializer="zeros", trainable=False, name="centre"
+        )
+        self.linear.build((None, feature_dim))
+        self.hidden.build((None, feature_dim))
+        self.residual.build((None, self.hidden_dim))
+        self.built = True
+
+    def standardise(self, text_features: Any) -> Any:
+        """Returns the features as the linear map sees them, about unit variance a column."""
+        scale = float(text_features.shape[-1]) ** 0.5
+        return (unit_length(text_features) - self.centre) * scale
+
+    def call(self, text_features: Any, training: bool = False) -> Any:
+        """Projects text features."""
+        features = self.standardise(text_features)
+        hidden = self.drop(self.hidden(features), training=training)
+        return self.linear(features) + self.residual(hidden)
+
+    def set_start(self, centre: np.ndarray, kernel: np.ndarray, bias: np.ndarray) -> None:
+        """Sets the centre and the linear map, as `towers.starts` computes them."""
+        self.centre.assign(centre)
+        self.linear.kernel.assign(kernel)
+        self.linear.bias.assign(bias)
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor arguments."""
+        return {
+            **super().get_config(),
+            "embedding_dim": self.embedding_dim,
+            "hidden_dim": self.hidden_dim,
+            "dropout": self.dropout,
+        }

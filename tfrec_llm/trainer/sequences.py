@@ -1,0 +1,125 @@
+"""Training interactions → padded batches of item sequences, near equal in length."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from tfrec_llm.seeds import child_generator
+
+_POOL_BATCHES = 32
+
+
+@dataclass(frozen=True)
+class SequenceBatch:
+    """A batch of users.
+
+    Attributes:
+        sequences: int32 `(batch, length + 1)`, item numbers, oldest first, -1 padding on the left.
+        user_rows: int32 `(batch,)`, row of the user's text features, -1 for a user without text.
+    """
+
+    sequences: np.ndarray
+    user_rows: np.ndarray
+
+
+class SequenceDataset:
+    """The sequences to train on. A long history is cut into windows, so that all of it trains.
+
+    Args:
+        interactions: frame of `user_id`, `item_number`, `position`.
+        max_history: int, items that a user tower sees at most.
+        user_rows: user id → row of its text features, for users with a text.
+
+    Example:
+        >>> frame = pl.DataFrame({"user_id": ["u", "u"], "item_number": [4, 2], "position": [0, 1]})
+        >>> [b.sequences.tolist() for b in SequenceDataset(frame, 5).batches(2, seed=7, epoch=0)]
+        [[[4, 2]]]
+    """
+
+    def __init__(
+        self,
+        interactions: pl.DataFrame,
+        max_history: int,
+        user_rows: dict[str, int] | None = None,
+    ) -> None:
+        rows_of = user_rows or {}
+        grouped = (
+            interactions.sort("position")
+            .group_by("user_id", maintain_order=True)
+            .agg(pl.col("item_number").cast(pl.Int32))
+            .sort("user_id")
+        )
+        self.windows: list[np.ndarray] = []
+        rows: list[int] = []
+        for user_id, items in grouped.iter_rows():
+            row = rows_of.get(user_id, -1)
+            # A lone item teaches nothing by history, but a text can foretell it.
+            if len(items) < 2 and row < 0:
+                continue
+            sequence = np.asarray(items, dtype=np.int32)
+            for end in range(len(sequence), 0, -max_history):
+                window = sequence[max(0, end - max_history - 1) : end]
+                if len(window) > 1 or end == len(sequence):
+                    self.windows.append(window)
+                    rows.append(row)
+        self.rows = np.asarray(rows, dtype=np.int32)
+        self.lengths = np.asarray([len(w) for w in self.windows], dtype=np.int64)
+
+    def __len__(self) -> int:
+        return len(self.windows)
+
+    def num_batches(self, batch_size: int) -> int:
+        """Returns the number of batches in an epoch."""
+        return -(-len(self.windows) // batch_size)
+
+    def batches(self, batch_size: int, *, seed: int, epoch: int) -> Iterator[SequenceBatch]:
+        """Yields an epoch: shuffled by seed and epoch, then bucketed by length.
+
+        Args:
+            batch_size: int, windows in a batch; the last one may be smaller.
+            seed: int, of the run.
+            epoch: int; the same seed and epoch give the same batches.
+        """
+        generator = child_generator(seed, "shuffle", epoch)
+        order = generator.permutation(len(self.windows))
+        pool = batch_size * _POOL_BATCHES
+        batches: list[np.ndarray] = []
+        for begin in range(0, len(order), pool):
+            part = order[begin : begin + pool]
+            part = part[np.argsort(self.lengths[part], kind="stable")]
+            batches += [part[i : i + batch_size] for i in range(0, len(part), batch_size)]
+        for i in generator.permutation(len(batches)):
+            yield SequenceBatch(
+                sequences=left_padded([self.windows[j] for j in batches[i]], min_length=2),
+                user_rows=self.rows[batches[i]],
+            )
+
+
+def left_padded(
+    sequences: list[np.ndarray], min_length: int = 1, max_length: int | None = None
+) -> np.ndarray:
+    """Stacks sequences of item numbers with -1 on the left.
+
+    Args:
+        sequences: int32 arrays.
+        min_length: int, least width of the result.
+        max_length: int, greatest width; older entries are cut.
+
+    Returns: int32 `(len(sequences), width)`.
+
+    Example:
+        >>> left_padded([np.array([1, 2]), np.array([3])]).tolist()
+        [[1, 2], [-1, 3]]
+    """
+    longest = max((len(s) for s in sequences), default=0)
+    width = max(longest if max_length is None else min(longest, max_length), min_length)
+    padded = np.full((len(sequences), width), -1, dtype=np.int32)
+    for row, sequence in enumerate(sequences):
+        tail = sequence[-width:]
+        if len(tail):
+            padded[row, width - len(tail) :] = tail
+    return padded

@@ -1,0 +1,273 @@
+"""Built parts → trained weights: one phase of training, which can be killed and resumed."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tfrec_llm.errors import CheckpointError, TfrecLlmError
+from tfrec_llm.keras_api import keras, tf
+from tfrec_llm.models.two_tower_model import TwoTowerModel
+from tfrec_llm.progress import Progress, Silent
+from tfrec_llm.seeds import child_generator, child_seed
+from tfrec_llm.trainer.checkpoints import restore_variables, save_variables
+from tfrec_llm.trainer.sequences import SequenceDataset
+
+
+@dataclass(frozen=True)
+class Optimisation:
+    """How to optimise; see the section `train` of the configuration for the meaning.
+
+    Attributes:
+        epochs: int, length of the learning-rate schedule.
+        stop_after: int, epochs really run (≤ epochs); the refit stops where selection was best.
+    """
+
+    batch_size: int = 256
+    epochs: int = 10
+    stop_after: int = 10
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.05
+    warmup_share: float = 0.1
+    uniform_negatives: int = 2048
+    max_positives: int = 4096
+    text_only_share: float = 0.2
+    patience: int = 2
+    seed: int = 7
+
+
+@dataclass
+class FitResult:
+    """What came of a phase.
+
+    Attributes:
+        best_epoch: int; 0 is the untrained start.
+        best_metric: float, validation NDCG@10 there; NaN without an evaluation.
+        metrics: validation NDCG@10 of epoch 0, 1, 2 …
+        losses: mean training loss of epoch 1, 2 …
+        seconds: wall-clock time of the epochs run, over all resumes.
+    """
+
+    best_epoch: int = 0
+    best_metric: float = math.nan
+    metrics: list[float] = field(default_factory=list)
+    losses: list[float] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+def fit(
+    model: TwoTowerModel,
+    dataset: SequenceDataset,
+    corpus_features: np.ndarray,
+    user_features: np.ndarray,
+    positive_share: np.ndarray,
+    optimisation: Optimisation,
+    *,
+    folder: Path,
+    phase: str,
+    fingerprint: str,
+    evaluate: Callable[[], float] | None = None,
+    resume: bool = False,
+    log_folder: Path | None = None,
+    progress: Progress | None = None,
+) -> FitResult:
+    """Trains a model, leaving in it the weights of the best epoch (or the last, unevaluated).
+
+    After each epoch the whole state (weights, optimiser, random states, history) is saved as
+    one file, `PHASE-last.safetensors`; a resumed run goes on from there with the same batches
+    that the unbroken run would have had.
+
+    Args:
+        model: `TwoTowerModel`, set to its start.
+        dataset: `SequenceDataset`.
+        corpus_features: float32 `(num_items, feature_dim)`.
+        user_features: float32 `(num_texts, feature_dim)`, row r is the text of `dataset.rows == r`.
+        positive_share: float32 `(num_items,)`, share of each item in the training positives.
+        optimisation: `Optimisation`.
+        folder: where the checkpoints lie.
+        phase: str, a name for this training among others in the folder.
+        fingerprint: str, hash of the configuration and data; a checkpoint of another is refused.
+        evaluate: returns the validation NDCG@10 of the model as it stands; stops early if given.
+        resume: bool, go on from a checkpoint if there is one.
+        log_folder: for TensorBoard.
+        progress: listener.
+
+    Returns: `FitResult`.
+
+    Raises:
+        CheckpointError: when a checkpoint belongs to another configuration.
+        TfrecLlmError: when the loss is no longer a number.
+    """
+    progress = progress or Silent()
+    last, best = folder / f"{phase}-last.safetensors", folder / f"{phase}-best.safetensors"
+    steps = dataset.num_batches(optimisation.batch_size)
+    optimizer = _optimizer(optimisation, max(steps, 1))
+    optimizer.build(model.trainable_variables)
+    everything = [*model.variables, *optimizer.variables]
+    result = FitResult()
+    if resume and last.exists():
+        state = restore_variables(last, everything)
+        if state["fingerprint"] != fingerprint:
+            raise CheckpointError(
+                f"{last} was written with another configuration or other data. Use a new --out "
+                "folder, or the configuration saved in the run's config.yaml."
+            )
+        result = FitResult(**state["result"])
+        progress.message(f"{phase}: resumed after epoch {len(result.losses)}")
+    writer = tf.summary.create_file_writer(str(log_folder / phase)) if log_folder else None
+
+    def finish_epoch(epoch: int) -> None:
+        if evaluate is not None:
+            metric = evaluate()
+            result.metrics.append(metric)
+            if not result.metrics[:-1] or metric > result.best_metric:
+                result.best_epoch, result.best_metric = epoch, metric
+                save_variables(best, model.variables, {"epoch": epoch})
+        else:
+            result.best_epoch = epoch
+        state = {"fingerprint": fingerprint, "result": result.__dict__}
+        save_variables(last, everything, state)
+        if writer is not None:
+            with writer.as_default(step=epoch):
+                if result.losses:
+                    tf.summary.scalar("loss", result.losses[-1])
+                if result.metrics:
+                    tf.summary.scalar("validation/ndcg@10", result.metrics[-1])
+            writer.flush()
+
+    if not result.metrics and not result.losses:
+        finish_epoch(0)
+    train_step = _train_step(model, optimizer, corpus_features, user_features, positive_share)
+    for epoch in range(len(result.losses) + 1, optimisation.stop_after + 1):
+        if evaluate is not None and epoch - 1 - result.best_epoch >= optimisation.patience:
+            break
+        begin = time.monotonic()
+        loss = _run_epoch(train_step, dataset, optimisation, len(corpus_features), epoch, progress, phase)
+        if not math.isfinite(loss):
+            raise TfrecLlmError(
+                f"The training loss of epoch {epoch} is {loss}. Lower train.learning_rate (now "
+                f"{optimisation.learning_rate}) or raise train.temperature, and train again."
+            )
+        result.losses.append(loss)
+        result.seconds += time.monotonic() - begin
+        finish_epoch(epoch)
+        metric = f", validation NDCG@10 {result.metrics[-1]:.4f}" if result.metrics else ""
+        progress.message(f"{phase}: epoch {epoch}, loss {loss:.4f}{metric}")
+    if evaluate is not None:
+        restore_variables(best, model.variables)
+    return result
+
+
+def _run_epoch(
+    train_step: Any,
+    dataset: SequenceDataset,
+    optimisation: Optimisation,
+    num_items: int,
+    epoch: int,
+    progress: Progress,
+    phase: str,
+) -> float:
+    seed = optimisation.seed
+    generator = child_generator(seed, phase, "draws", epoch)
+    steps = dataset.num_batches(optimisation.batch_size)
+    losses = []
+    begin = time.monotonic()
+    for step, batch in enumerate(
+        dataset.batches(optimisation.batch_size, seed=child_seed(seed, phase), epoch=epoch), start=1
+    ):
+        hide = (generator.random(len(batch.user_rows)) < optimisation.text_only_share) & (
+            batch.user_rows >= 0
+        )
+        negatives = generator.integers(num_items, size=optimisation.uniform_negatives)
+        losses.append(
+            train_step(
+                tf.constant(batch.sequences),
+                tf.constant(batch.user_rows),
+                tf.constant(hide),
+                tf.constant(negatives.astype(np.int32)),
+                tf.constant(generator.integers(2**31 - 1, size=2).astype(np.int32)),
+                tf.constant(optimisation.max_positives),
+            )
+        )
+        rate = step / max(time.monotonic() - begin, 1e-9)
+        progress.advance(f"{phase} epoch {epoch}", step, steps, f"{rate:.1f} steps/s")
+    return float(np.mean([float(loss) for loss in losses])) if losses else 0.0
+
+
+def _train_step(
+    model: TwoTowerModel,
+    optimizer: Any,
+    corpus_features: np.ndarray,
+    user_features: np.ndarray,
+    positive_share: np.ndarray,
+) -> Any:
+    corpus = tf.constant(np.asarray(corpus_features, dtype=np.float32))
+    # One row of zeros stands in for users without a text.
+    texts = np.zeros((len(user_features) + 1, model.feature_dim), dtype=np.float32)
+    texts[: len(user_features)] = user_features
+    user_texts = tf.constant(texts)
+    share = tf.constant(positive_share.astype(np.float32))
+    variables = model.trainable_variables
+
+    @tf.function(  # type: ignore[untyped-decorator]
+        input_signature=[
+            tf.TensorSpec([None, None], tf.int32),
+            tf.TensorSpec([None], tf.int32),
+            tf.TensorSpec([None], tf.bool),
+            tf.TensorSpec([None], tf.int32),
+            tf.TensorSpec([2], tf.int32),
+            tf.TensorSpec([], tf.int32),
+        ]
+    )
+    def step(
+        sequences: Any, user_rows: Any, hide: Any, negatives: Any, seed: Any, max_positives: Any
+    ) -> Any:
+        rows = tf.where(user_rows >= 0, user_rows, len(user_features))
+        with tf.GradientTape() as tape:
+            loss = model.training_loss(
+                {
+                    "sequences": sequences,
+                    "user_features": tf.gather(user_texts, rows),
+                    "user_text_mask": user_rows >= 0,
+                    "hide_history": hide,
+                    "negatives": negatives,
+                    "corpus_features": corpus,
+                    "positive_share": share,
+                    "max_positives": max_positives,
+                    "seed": seed,
+                }
+            )
+        gradients = tape.gradient(loss, [v.value for v in variables])
+        dense = [
+            tf.zeros_like(v.value) if g is None else tf.convert_to_tensor(g)
+            for g, v in zip(gradients, variables, strict=True)
+        ]
+        optimizer.apply(dense, variables)
+        return loss
+
+    return step
+
+
+def _optimizer(optimisation: Optimisation, steps: int) -> Any:
+    total = max(1, optimisation.epochs * steps)
+    warmup = max(1, int(total * optimisation.warmup_share))
+    schedule = keras.optimizers.schedules.CosineDecay(
+        initial_learning_rate=0.0,
+        decay_steps=max(1, total - warmup),
+        alpha=0.02,
+        warmup_target=optimisation.learning_rate,
+        warmup_steps=warmup,
+    )
+    optimizer = keras.optimizers.AdamW(
+        schedule, weight_decay=optimisation.weight_decay, clipnorm=None, global_clipnorm=5.0
+    )
+    optimizer.exclude_from_weight_decay(
+        var_names=["log_temperature", "log_weights", "text_weight", "bias", "gamma", "beta"]
+    )
+    return optimizer
