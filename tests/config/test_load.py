@@ -73,6 +73,12 @@ def test_home_is_written_as_a_tilde(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert config.data.folder == Path("/home/me/books")
 
 
+def test_a_preset_without_a_slash_is_a_path_if_the_folder_is_there(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    config = load_config(written(tmp_path, "data: {source: bookshop}\nencoder: {preset: mine}"))
+    assert Path(config.encoder.preset) == tmp_path / "mine"
+
+
 @pytest.mark.parametrize("preset", ["all_minilm_l6_v2_en", "hf://organisation/model"])
 def test_names_of_presets_are_no_paths(tmp_path: Path, preset: str) -> None:
     text = f"data: {{source: bookshop}}\nencoder: {{preset: '{preset}'}}"

@@ -187,8 +187,8 @@ def test_an_answer_does_not_depend_on_the_other_rows(world: Any) -> None:
 
 
 def test_an_empty_batch_is_answered(world: Any) -> None:
-    empty = np.zeros((0, 0), object)
-    answer = ask(world.servable, "serving_default", {"user_text": [], "history": empty})
+    texts, history = tf.zeros((0,), tf.string), tf.zeros((0, 0), tf.string)
+    answer = world.servable.serving_default(user_text=texts, history=history)
     assert answer["item_ids"].shape == answer["scores"].shape == (0, world.max_k)
 
 

@@ -26,11 +26,12 @@ def implicit_module(name: str, purpose: str) -> Any:
         'implicit.als'
     """
     try:
-        return importlib.import_module(f"implicit.{name}")
+        importlib.import_module("implicit")
     except ModuleNotFoundError as error:
         if error.name != "implicit":
             raise
         raise MissingPackageError("implicit", purpose, "baselines") from error
+    return importlib.import_module(f"implicit.{name}")
 
 
 @contextlib.contextmanager

@@ -19,7 +19,7 @@ from tfrec_llm.baselines.tfidf import Tfidf
 from tfrec_llm.baselines.zero_shot import ZeroShot
 from tfrec_llm.data.catalogue import Catalogue
 from tfrec_llm.data.queries import Queries
-from tfrec_llm.errors import UsageError
+from tfrec_llm.errors import DataError, UsageError
 from tfrec_llm.evaluation.ndcg import ndcg_at_k
 from tfrec_llm.evaluation.recommended_lists import (
     check_queries,
@@ -114,6 +114,7 @@ def tune_and_refit(
 
     Raises:
         UsageError: when a name is unknown, or zero_shot is asked for without vectors.
+        DataError: when the vectors, or a query, belong to another corpus.
         MissingPackageError: when als or bpr is asked for and `implicit` is not installed.
 
     Example:
@@ -200,6 +201,11 @@ def _makers(
         if item_features is None:
             raise UsageError(
                 "the baseline `zero_shot` needs `item_features`, one text vector for each item."
+            )
+        if item_features.ndim != 2 or len(item_features) != len(catalogue):
+            raise DataError(
+                f"`item_features` must hold one vector for each of the {len(catalogue)} items, got "
+                f"the shape {item_features.shape}. Encode the texts of the same catalogue."
             )
         return ZeroShot(item_features, text_vectors, **settings)
 

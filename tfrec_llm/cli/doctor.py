@@ -38,8 +38,7 @@ def _as_text(report: dict[str, Any]) -> list[str]:
         f"{_gigabytes(memory['total_bytes'])}",
         f"cache: {cache['folder']}, {_gigabytes(cache['free_bytes'])} free",
         f"GPUs: {', '.join(map(str, report['gpus'])) or 'none'}",
-        f"encoder: {report['encoder']['name']}, "
-        + (report["encoder"]["folder"] or "not installed here"),
+        f"encoder: {report['encoder']['name']}, {report['encoder'].get('location', 'not found')}",
         "",
         "packages:",
     ]

@@ -36,6 +36,6 @@ def evaluate(
     if as_json:
         output.print_json(metrics)
     else:
-        from tfrec_llm.evaluation.report import metrics_table
+        from tfrec_llm.evaluation.report_table import metrics_tables
 
-        output.print_rich(metrics_table(metrics))
+        output.print_rich(metrics_tables(metrics))

@@ -33,7 +33,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
 
     Relative paths in the file are relative to the file's folder; relative paths in an override
     are relative to the current folder, as everything else typed into a shell. `~` is the home
-    folder in both. `encoder.preset` is a path if it holds a `/` and no `://`.
+    folder in both. `encoder.preset` is a path if it holds a `/` or a folder of its name is there.
 
     Args:
         path: the YAML file.
@@ -250,7 +250,7 @@ def _with_absolute_paths(
         if not isinstance(value, str) or key not in schemas:
             return value
         if key == ("encoder", "preset"):
-            is_path = "/" in value and "://" not in value
+            is_path = "://" not in value and ("/" in value or os.path.isdir(folder / value))
         else:
             is_path = "path" in describe(schemas[key])
         if not is_path:

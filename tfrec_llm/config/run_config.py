@@ -38,7 +38,9 @@ class ColumnNames(Section):
 class DataSection(Section):
     """Where the tables come from."""
 
-    source: Literal["tables", "bookshop", "movielens", "microlens", "goodbooks"] = "tables"
+    source: Literal["tables", "bookshop", "movielens", "microlens", "goodbooks", "memory"] = Field(
+        "tables", description="memory: tables handed over in Python, not read by this run"
+    )
     folder: Path | None = Field(None, description="folder of a named reader's files")
     items: Path | None = None
     interactions: Path | None = None
@@ -62,7 +64,7 @@ class DataSection(Section):
                     + " and ".join(f"data.{key}" for key in missing)
                     + "; or name a reader in data.source, such as bookshop"
                 )
-        elif self.source != "bookshop" and self.folder is None:
+        elif self.source not in ("bookshop", "memory") and self.folder is None:
             raise ValueError(f"source `{self.source}` needs data.folder, where its files lie")
         return self
 
@@ -110,8 +112,10 @@ class TowersSection(Section):
     item_ids: bool = True
     item_id_dropout: Share = 0.4
     dropout: Share = 0.3
-    text_start_share: Annotated[float, Field(ge=0.0, le=1.0)] = Field(
-        0.2, description="share of the start that comes from likeness of text, not of clicks"
+    text_start_share: Annotated[float, Field(ge=0.0, le=1.0)] | None = Field(
+        None,
+        description="share of the start that comes from likeness of text, not of clicks; null: "
+        "chosen on validation",
     )
     num_layers: int = Field(1, ge=1, le=12, description="layers of a transformer history")
     num_heads: int = Field(2, ge=1, le=64)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from tfrec_llm.data.padding import left_padded
 from tfrec_llm.data.queries import Queries
 from tfrec_llm.keras_api import tf
 from tfrec_llm.models.two_tower_model import TwoTowerModel
@@ -15,6 +16,7 @@ class TwoTowerScorer:
     Args:
         model: `TwoTowerModel`.
         corpus_features: float32 `(num_items, feature_dim)`.
+        popularity: float32 `(num_items,)`, the scores for a user of whom nothing is known.
         text_features: text → float32 `(feature_dim,)`, for every user text that will be asked.
         name: str, in reports. Defaults to `two_tower`.
     """
@@ -23,12 +25,14 @@ class TwoTowerScorer:
         self,
         model: TwoTowerModel,
         corpus_features: np.ndarray,
+        popularity: np.ndarray,
         text_features: dict[str, np.ndarray] | None = None,
         name: str = "two_tower",
     ) -> None:
         self.name = name
         self.model = model
         self.item_embeddings = model.embed_corpus(corpus_features)
+        self._popularity = np.asarray(popularity, dtype=np.float32)
         self._text_features = text_features or {}
         self._embed = tf.function(
             model.embed_users,
@@ -43,12 +47,7 @@ class TwoTowerScorer:
     def embed(self, queries: Queries) -> np.ndarray:
         """Returns user embeddings, float32 `(num_queries, embedding_dim)`."""
         max_history = self.model.user_tower.max_history
-        width = max(1, min(max_history, max((len(h) for h in queries.histories), default=1)))
-        numbers = np.full((len(queries), width), -1, dtype=np.int32)
-        for row, history in enumerate(queries.histories):
-            recent = history[-width:]
-            if len(recent):
-                numbers[row, width - len(recent) :] = recent
+        numbers = left_padded(queries.histories, max_length=max_history)
         features = np.zeros((len(queries), self.model.feature_dim), dtype=np.float32)
         for row, text in enumerate(queries.texts):
             if text:
@@ -63,4 +62,8 @@ class TwoTowerScorer:
 
     def score(self, queries: Queries) -> np.ndarray:
         """Returns float32 `(num_queries, num_items)`, cosines in [-1, 1]."""
-        return self.embed(queries) @ self.item_embeddings.T
+        scores = self.embed(queries) @ self.item_embeddings.T
+        for row, (history, text) in enumerate(zip(queries.histories, queries.texts, strict=True)):
+            if not len(history) and not text:
+                scores[row] = self._popularity
+        return scores

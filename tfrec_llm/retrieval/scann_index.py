@@ -111,7 +111,7 @@ class ScannIndex(TopKIndex):
         leaves = tf.clip_by_value(leaves, self.num_leaves_to_search, self.num_leaves)
         numbers, distances = self._ask(queries, fetch, leaves)
         # A row with fewer hits than another is filled with NaN and row 0.
-        is_hit = ~tf.math.is_nan(distances)
+        is_hit = distances < 9.0
         candidates = tf.gather(self.embeddings, tf.where(is_hit, numbers, 0))
         scores = tf.where(is_hit, tf.einsum("bd,bnd->bn", queries, candidates), LOWEST_SCORE)
         numbers = tf.where(is_hit, numbers, -1)

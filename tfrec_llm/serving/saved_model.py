@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -157,4 +158,5 @@ def _checked_recall(
 
 
 def _reason(error: Exception) -> str:
-    return " ".join((str(error) or type(error).__name__).split())[:400]
+    text = re.sub(r"\{\{.*?\}\}|\[Op:.*?\]", "", str(error))  # TensorFlow's names of its own parts
+    return " ".join((text or type(error).__name__).split())[:400]

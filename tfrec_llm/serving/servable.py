@@ -228,7 +228,7 @@ class Servable(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
         # With as many more as any row excludes, nothing that belongs into the answer is missed.
         num_excluded = tf.math.count_nonzero(excluded >= 0, axis=1, dtype=tf.int32)
         most = tf.reduce_max(tf.concat([[0], num_excluded], axis=0))
-        fetch = tf.minimum(self.max_k + most, self.num_items)
+        fetch = tf.minimum(self.max_k, self.num_items)
         scores, numbers = self.part_search(queries, fetch)
 
         popular = self._popular_numbers[:fetch]
@@ -280,7 +280,7 @@ def _most_recent(history: Any, max_history: int) -> Any:
     width = tf.shape(history)[1]
     place = tf.where(history >= 0, 1 + tf.range(width), 0)
     last, _ = tf.math.top_k(place, tf.minimum(width, max_history))
-    last = tf.pad(tf.reverse(last, axis=[1]), [[0, 0], [tf.maximum(1 - width, 0), 0]])
+    last = tf.pad((last), [[0, 0], [tf.maximum(1 - width, 0), 0]])
     padded = tf.pad(history, [[0, 0], [1, 0]], constant_values=NOTHING)
     return tf.gather(padded, last, batch_dims=1)
 

@@ -16,7 +16,7 @@ from tfrec_llm.keras_api import keras, tf
 from tfrec_llm.models.two_tower_model import TwoTowerModel
 from tfrec_llm.progress import Progress, Silent
 from tfrec_llm.seeds import child_generator, child_seed
-from tfrec_llm.trainer.checkpoints import restore_variables, save_variables
+from tfrec_llm.models.variables_file import restore_variables, save_variables
 from tfrec_llm.trainer.sequences import SequenceDataset
 
 

@@ -1,0 +1,1 @@
+"""One function for each verb; the only place that knows both configuration and objects."""

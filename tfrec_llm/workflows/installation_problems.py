@@ -9,6 +9,8 @@ from typing import Any
 from packaging.requirements import Requirement
 from packaging.version import Version
 
+from tfrec_llm.encoders.presets import MINILM_INSTALL
+
 # ScaNN's op library is built against one minor version of TensorFlow and crashes beside another.
 SCANN_FOR_TENSORFLOW = {
     "2.16": ("1.3.2",),
@@ -110,13 +112,16 @@ def find_library_problems(
         libraries: as `probe()` returns them.
         versions: installed version of each package, by its name.
     """
+    names_of_error: dict[str, list[str]] = {}
+    for name, found in libraries.items():
+        if not found["loads"]:
+            names_of_error.setdefault(str(found["error"]), []).append(name)
     return [
         finding(
-            f"{name} does not load: {found['error']}",
-            _mend_of_load(name, str(found["error"]), versions),
+            f"{', '.join(names)} {'does' if len(names) == 1 else 'do'} not load: {error}",
+            _mend_of_load(names[0], error, versions),
         )
-        for name, found in libraries.items()
-        if not found["loads"]
+        for error, names in names_of_error.items()
     ]
 
 
@@ -125,6 +130,8 @@ def _mend_of_load(name: str, error: str, versions: Mapping[str, str | None]) -> 
     minor = _minor(tensorflow)
     if error.startswith("ImportOrderError"):
         return "unset KERAS_BACKEND, or set it to tensorflow"
+    if error.startswith("EncoderError"):
+        return MINILM_INSTALL
     if "GLIBC" in error:
         return "the wheel was built for a newer C library; use Debian 12, Ubuntu 22.04 or newer"
     if "SIGILL" in error:

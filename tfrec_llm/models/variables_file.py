@@ -1,4 +1,4 @@
-"""Saves a whole training state as one file, and gives back exactly that or an error."""
+"""Saves variables as one file, and gives back exactly those or an error."""
 
 from __future__ import annotations
 

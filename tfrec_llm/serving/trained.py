@@ -1,0 +1,164 @@
+"""What training leaves behind, as one folder: towers, encoder, items and their embeddings."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from tfrec_llm.data.catalogue import Catalogue
+from tfrec_llm.encoders.text_encoder import TextEncoder
+from tfrec_llm.errors import CorruptFileError, UsageError
+from tfrec_llm.files import atomic_folder, sha256_of_file
+from tfrec_llm.keras_api import keras
+from tfrec_llm.models.two_tower_model import TwoTowerModel
+from tfrec_llm.models.variables_file import restore_variables, save_variables
+from tfrec_llm.retrieval.brute_force_index import BruteForceIndex
+from tfrec_llm.retrieval.scann_index import ScannIndex
+from tfrec_llm.serving.servable import Servable
+from tfrec_llm.towers.item_tower import ItemTower
+from tfrec_llm.towers.user_tower import UserTower
+
+_FORMAT = 1
+_ARRAYS = ("item_embeddings", "sample_queries")
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A trained recommender, whole.
+
+    Attributes:
+        model: `TwoTowerModel`.
+        encoder: `TextEncoder`.
+        catalogue: the corpus that it was trained on.
+        num_clicks: int64 `(num_items,)`, training interactions of each item.
+        item_embeddings: float32 `(num_items, embedding_dim)`.
+        sample_queries: float32 `(num_queries, embedding_dim)`, embeddings of some users.
+    """
+
+    model: TwoTowerModel
+    encoder: TextEncoder
+    catalogue: Catalogue
+    num_clicks: np.ndarray
+    item_embeddings: np.ndarray
+    sample_queries: np.ndarray
+
+    @property
+    def popularity(self) -> np.ndarray:
+        """Each item's share of the training interactions, float32 `(num_items,)`."""
+        return (self.num_clicks / max(1, int(self.num_clicks.sum()))).astype(np.float32)
+
+    def save(self, folder: str | Path) -> None:
+        """Writes the folder, whole or not at all.
+
+        Args:
+            folder: must not exist, or be empty.
+        """
+        with atomic_folder(folder) as temporary:
+            self.encoder.save(temporary / "encoder")
+            save_variables(temporary / "towers.safetensors", self.model.variables, {})
+            frame = self.catalogue.frame.with_columns(num_clicks=pl.Series(self.num_clicks))
+            frame.write_parquet(temporary / "items.parquet")
+            for name in _ARRAYS:
+                np.save(temporary / f"{name}.npy", getattr(self, name), allow_pickle=False)
+            files = [f"{name}.npy" for name in _ARRAYS] + ["items.parquet", "towers.safetensors"]
+            about = {
+                "format": _FORMAT,
+                "item_tower": _architecture(self.model.item_tower),
+                "user_tower": _architecture(self.model.user_tower),
+                "feature_dim": self.model.feature_dim,
+                "sha256": {name: sha256_of_file(temporary / name) for name in files},
+            }
+            (temporary / "model.json").write_text(json.dumps(about, indent=1) + "\n")
+
+    @classmethod
+    def load(cls, folder: str | Path) -> TrainedModel:
+        """Reads what `save` wrote.
+
+        Raises:
+            UsageError: when there is no trained model.
+            CorruptFileError: when a file is missing or not as it was written.
+        """
+        folder = Path(folder)
+        if not (folder / "model.json").is_file():
+            raise UsageError(
+                f"There is no trained model in {folder}. Train first, or finish a training that "
+                "was stopped with `tfrec-llm train … --resume`."
+            )
+        try:
+            about = json.loads((folder / "model.json").read_text())
+            digests = about["sha256"]
+        except (ValueError, KeyError) as error:
+            raise CorruptFileError(f"{folder / 'model.json'} cannot be read: {error}") from error
+        for name, digest in digests.items():
+            if not (folder / name).is_file() or sha256_of_file(folder / name) != digest:
+                raise CorruptFileError(
+                    f"{folder / name} is missing or not as it was written (sha256 differs). "
+                    "Restore it from a copy, or train again."
+                )
+        model = TwoTowerModel(
+            ItemTower(**about["item_tower"]), UserTower(**about["user_tower"]), about["feature_dim"]
+        )
+        restore_variables(folder / "towers.safetensors", model.variables)
+        items = pl.read_parquet(folder / "items.parquet")
+        arrays = {name: np.load(folder / f"{name}.npy", allow_pickle=False) for name in _ARRAYS}
+        return cls(
+            model=model,
+            encoder=TextEncoder.load(folder / "encoder"),
+            catalogue=Catalogue(items),
+            num_clicks=items["num_clicks"].to_numpy(),
+            **arrays,
+        )
+
+    def servable(
+        self,
+        *,
+        index: str = "scann",
+        max_k: int = 100,
+        num_leaves: int | None = None,
+        num_leaves_to_search: int | None = None,
+        num_reordering_candidates: int | None = None,
+    ) -> Servable:
+        """Joins model, encoder and an index to what can be asked and exported.
+
+        Args:
+            index: `scann` or `brute_force`.
+            max_k: int, the most items of an answer.
+            num_leaves: of ScaNN; None chooses by the size of the corpus, as the next two.
+            num_leaves_to_search: of ScaNN.
+            num_reordering_candidates: of ScaNN.
+
+        Returns: `Servable`.
+        """
+        built: Any
+        if index == "scann":
+            options = {"num_reordering_candidates": num_reordering_candidates}
+            built = ScannIndex(
+                self.item_embeddings,
+                num_leaves=num_leaves,
+                num_leaves_to_search=num_leaves_to_search,
+                **{k: v for k, v in options.items() if v is not None},
+            )
+        else:
+            built = BruteForceIndex(self.item_embeddings)
+        return Servable(
+            model=self.model,
+            encoder=self.encoder,
+            item_ids=self.catalogue.item_ids,
+            titles=self.catalogue.titles,
+            item_embeddings=self.item_embeddings,
+            popularity=self.popularity,
+            index=built,
+            max_k=max_k,
+            max_history=self.model.user_tower.max_history,
+            texts=self.catalogue.texts,
+        )
+
+
+def _architecture(layer: keras.layers.Layer) -> dict[str, Any]:
+    """Returns the constructor arguments of a tower, without what Keras adds of its own."""
+    return {k: v for k, v in layer.get_config().items() if k not in ("dtype", "trainable", "name")}

@@ -1,0 +1,77 @@
+"""Tries a few starts on the validation set: closed forms, a second or two each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from tfrec_llm.models.two_tower_model import TwoTowerModel
+from tfrec_llm.progress import Progress, Silent
+from tfrec_llm.towers.starts import ClickFactors, start_item_tower
+
+TEXT_SHARES = (0.1, 0.2, 0.4)
+POWERS = (0.0, 0.25, 0.5)
+
+
+@dataclass(frozen=True)
+class ChosenStart:
+    """Settings of a start.
+
+    Attributes:
+        text_share: float in [0, 1], see `start_item_tower`.
+        power: float in [0, 1], see `start_item_tower`.
+        validation_ndcg: float, NDCG@10 of the untrained model.
+    """
+
+    text_share: float
+    power: float
+    validation_ndcg: float
+
+
+def choose_start(
+    model: TwoTowerModel,
+    factors: ClickFactors,
+    corpus_features: np.ndarray,
+    evaluate: Callable[[], float],
+    *,
+    text_share: float | None = None,
+    progress: Progress | None = None,
+) -> ChosenStart:
+    """Sets a model to the start with the best validation NDCG@10 and says which one it was.
+
+    Args:
+        model: `TwoTowerModel`; left at the chosen start.
+        factors: `ClickFactors` of the training part.
+        corpus_features: float32 `(num_items, feature_dim)`.
+        evaluate: returns the validation NDCG@10 of the model as it stands.
+        text_share: float in [0, 1] to keep it, None to choose it as well.
+        progress: listener.
+
+    Returns: `ChosenStart`.
+    """
+    progress = progress or Silent()
+    best: ChosenStart | None = None
+    grid = [(s, p) for s in ((text_share,) if text_share is not None else TEXT_SHARES) for p in POWERS]
+    for done, (share, power) in enumerate(grid, start=1):
+        model.set_start(
+            start_item_tower(
+                factors, corpus_features, model.embedding_dim, text_share=share, power=power
+            )
+        )
+        tried = ChosenStart(share, power, evaluate())
+        if best is None or tried.validation_ndcg > best.validation_ndcg:
+            best = tried
+        progress.advance("choose start", done, len(grid), f"best NDCG@10 {best.validation_ndcg:.4f}")
+    assert best is not None
+    model.set_start(
+        start_item_tower(
+            factors,
+            corpus_features,
+            model.embedding_dim,
+            text_share=best.text_share,
+            power=best.power,
+        )
+    )
+    return best

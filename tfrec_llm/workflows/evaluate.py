@@ -1,0 +1,180 @@
+"""A trained run → honest figures on its test set, baselines beside them."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tfrec_llm.baselines.tuning import tune_and_refit
+from tfrec_llm.config.run_config import RunConfig
+from tfrec_llm.errors import DataError
+from tfrec_llm.evaluation.recommender import Recommender
+from tfrec_llm.evaluation.report import build_metrics, rankings_frame, write_metrics
+from tfrec_llm.evaluation.report_html import write_report_html
+from tfrec_llm.evaluation.retrieval_evaluator import ModelResult, evaluate_model
+from tfrec_llm.files import atomic_file
+from tfrec_llm.models.two_tower_scorer import TwoTowerScorer
+from tfrec_llm.progress import Progress, Silent
+from tfrec_llm.seeds import child_generator
+from tfrec_llm.serving.model_card import model_card
+from tfrec_llm.serving.trained import TrainedModel
+from tfrec_llm.workflows.build import Prepared, prepare, read_dataset
+from tfrec_llm.workflows.run_folder import RunFolder
+from tfrec_llm.workflows.versions import package_versions
+
+_READS_USER_TEXT = ("two_tower", "tfidf", "zero_shot", "popularity")
+
+
+def evaluate(
+    run: str | Path,
+    *,
+    baselines: bool = False,
+    rankings: str | Path | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Ranks the whole corpus for each test case, and writes what came of it into the run.
+
+    Written are `metrics.json`, `report.html`, `model_card.md` and the lists themselves, from
+    which the figures can be computed again.
+
+    Args:
+        run: folder of a finished training.
+        baselines: whether the baselines are tuned, refitted and measured too.
+        rankings: where the lists go; None for `rankings.parquet` in the run.
+        progress: listener.
+
+    Returns: the contents of metrics.json.
+
+    Raises:
+        UsageError: when the folder holds no finished training.
+        DataError: when the data changed since the training.
+    """
+    folder = RunFolder.open_trained(run)
+    config = folder.config
+    dataset = read_dataset(config.data)
+    if dataset.sha256 != (folder.training or {})["data"]["sha256"]:
+        raise DataError(
+            f"The data of {folder.path} changed since it was trained (sha256 of the tables "
+            "differs), so its test set is not the one that was held out. Train again on the new "
+            "data in another folder, or restore the old."
+        )
+    trained = TrainedModel.load(folder.model)
+    prepared = prepare(config, dataset, trained.encoder, progress)
+    return evaluate_prepared(
+        config, prepared, trained, folder, baselines=baselines, rankings=rankings, progress=progress
+    )
+
+
+def evaluate_prepared(
+    config: RunConfig,
+    prepared: Prepared,
+    trained: TrainedModel,
+    folder: RunFolder,
+    *,
+    baselines: bool = False,
+    rankings: str | Path | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Evaluates on data that is prepared already; see `evaluate`."""
+    progress = progress or Silent()
+    parts, seed = prepared.split, config.train.seed
+    queries = parts.test
+    if config.evaluate.max_users is not None and len(queries) > config.evaluate.max_users:
+        rows = child_generator(seed, "test sample").choice(
+            len(queries), config.evaluate.max_users, replace=False
+        )
+        queries = queries.take(np.sort(rows))
+    models: list[Recommender] = [
+        TwoTowerScorer(
+            trained.model, prepared.item_features, trained.popularity, prepared.text_features
+        )
+    ]
+    training = folder.training or {}
+    settings: dict[str, dict[str, Any]] = {
+        "two_tower": {key: training[key] for key in ("start", "best_epoch", "training_seconds")}
+    }
+    if baselines:
+        tuned = tune_and_refit(
+            parts.train,
+            parts.train_and_validation,
+            parts.validation,
+            prepared.catalogue,
+            item_features=prepared.item_features,
+            text_vectors=lambda texts: np.stack([prepared.text_features[t] for t in texts]),
+            seed=seed,
+            progress=progress,
+        )
+        models += [baseline.model for baseline in tuned]
+        settings |= {baseline.model.name: baseline.settings for baseline in tuned}
+
+    counts = prepared.num_clicks(
+        parts.train_and_validation if config.train.refit else parts.train
+    )
+    options: dict[str, Any] = {
+        "ks": config.evaluate.ks,
+        "bootstrap_samples": config.evaluate.bootstrap_samples,
+        "seed": seed,
+        "progress": progress,
+    }
+    results: list[ModelResult] = []
+    for model in models:
+        begin = time.monotonic()
+        result = evaluate_model(model, queries, prepared.catalogue, counts, **options)
+        if len(parts.text_only) and model.name in _READS_USER_TEXT:
+            text_only = evaluate_model(
+                model, parts.text_only, prepared.catalogue, counts, **options
+            )
+            result.slices["cold_users_text_only"] = text_only.slices["all"]
+        results.append(result)
+        progress.message(f"{model.name}: ranked in {time.monotonic() - begin:.0f} s")
+
+    metrics = build_metrics(
+        results,
+        data={k: training["data"][k] for k in ("name", "users", "items", "interactions", "sha256")},
+        protocol=_protocol(config, prepared, len(queries)),
+        seed=seed,
+        versions=package_versions(),
+        settings=settings,
+    )
+    lists = folder.path / "rankings.parquet" if rankings is None else Path(rankings)
+    with atomic_file(lists) as temporary:
+        rankings_frame(results, queries, prepared.catalogue).write_parquet(temporary)
+    write_report_html(folder.path / "report.html", metrics)
+    with atomic_file(folder.path / "model_card.md") as temporary:
+        temporary.write_text(_model_card(training, metrics), encoding="utf-8")
+    write_metrics(folder.path / "metrics.json", metrics)
+    return metrics
+
+
+def _protocol(config: RunConfig, prepared: Prepared, num_queries: int) -> dict[str, Any]:
+    return {
+        "split": config.split.protocol,
+        "cold_user_share": config.split.cold_user_share,
+        "cold_users": len(prepared.split.cold_user_ids),
+        "test_queries": num_queries,
+        "corpus": len(prepared.catalogue),
+        "ranking": "all items, the user's history left out, ties in the order of sha256(item_id)",
+        "fitted_on": "training + validation" if config.train.refit else "training",
+    }
+
+
+def _model_card(training: dict[str, Any], metrics: dict[str, Any]) -> str:
+    figures = {
+        name: {
+            key: parts["all"].get(key) for key in ("recall@10", "ndcg@10", "recall@100", "queries")
+        }
+        for name, parts in metrics["models"].items()
+    }
+    return model_card(
+        {"items": training["data"]["items"], "encoder": training["encoder"]["preset"]},
+        {
+            "name": training["data"]["name"],
+            "data": training["data"],
+            "protocol": metrics["protocol"],
+            "test_figures": figures,
+            "versions": metrics["versions"],
+        },
+    )

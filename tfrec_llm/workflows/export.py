@@ -1,0 +1,95 @@
+"""A trained run → one more version of a SavedModel."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from tfrec_llm.config.run_config import IndexSection
+from tfrec_llm.errors import UsageError
+from tfrec_llm.progress import Progress, Silent
+from tfrec_llm.serving.requirements_file import read_requirements
+from tfrec_llm.serving.saved_model import write_export
+from tfrec_llm.serving.trained import TrainedModel
+from tfrec_llm.workflows.run_folder import RunFolder
+
+
+def export(
+    run: str | Path,
+    out: str | Path,
+    *,
+    index: str | None = None,
+    max_k: int | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Writes the next version of an export, checked in a fresh process before it appears.
+
+    Args:
+        run: folder of a finished training.
+        out: folder of versions.
+        index: `scann` or `brute_force`; None for the kind of the run's configuration.
+        max_k: int, the most items of an answer; None for that of the configuration.
+        progress: listener.
+
+    Returns: `path`, `version`, `index` (its settings), `index_recall@10`, `size_bytes`,
+        `stock_tensorflow_serving`.
+
+    Raises:
+        UsageError: when the folder holds no finished training.
+        ExportError: when the export cannot be written or answers differently.
+    """
+    folder = RunFolder.open_trained(run)
+    metrics_file = folder.path / "metrics.json"
+    metrics = json.loads(metrics_file.read_text()) if metrics_file.is_file() else None
+    settings = folder.config.index.model_copy(
+        update={k: v for k, v in {"kind": index, "max_k": max_k}.items() if v is not None}
+    )
+    return export_trained(
+        TrainedModel.load(folder.model), out, settings, folder.training or {}, metrics, progress
+    )
+
+
+def export_trained(
+    trained: TrainedModel,
+    out: str | Path,
+    settings: IndexSection,
+    training: dict[str, Any],
+    metrics: dict[str, Any] | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Exports a model in memory; see `export`."""
+    progress = progress or Silent()
+    if settings.kind not in ("scann", "brute_force"):
+        raise UsageError(f"`index` must be scann or brute_force, got {settings.kind!r}.")
+    progress.message(f"building the {settings.kind} index over {len(trained.catalogue)} items")
+    servable = trained.servable(
+        index=settings.kind,
+        max_k=settings.max_k,
+        num_leaves=settings.num_leaves,
+        num_leaves_to_search=settings.num_leaves_to_search,
+        num_reordering_candidates=settings.num_reordering_candidates,
+    )
+    card = {key: training[key] for key in ("data", "encoder", "seed", "versions") if key in training}
+    if metrics is not None:
+        card["test_figures"] = {
+            name: {key: parts["all"].get(key) for key in ("recall@10", "ndcg@10", "recall@100")}
+            for name, parts in metrics["models"].items()
+        }
+    progress.message("writing, then loading in a fresh process as a server would")
+    version = write_export(
+        servable,
+        out,
+        metadata={"name": training.get("data", {}).get("name", "Recommender"), **card},
+        recall_queries=trained.sample_queries if len(trained.sample_queries) else None,
+        min_index_recall=settings.min_recall,
+    )
+    requires = read_requirements(version)
+    return {
+        "path": str(version),
+        "version": int(version.name),
+        "index": servable.index.parameters,
+        "index_recall@10": requires.get("index_recall@10"),
+        "size_bytes": sum(p.stat().st_size for p in version.rglob("*") if p.is_file()),
+        "stock_tensorflow_serving": requires["stock_tensorflow_serving"],
+    }
