@@ -26,9 +26,11 @@ def sha256_of_file(path: str | Path) -> str:
         'e3b0c442'
     """
     with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(
-            hashlib, "file_digest"
-        ) else _digest_in_blocks(file)
+        return (
+            hashlib.file_digest(file, "sha256").hexdigest()
+            if hasattr(hashlib, "file_digest")
+            else _digest_in_blocks(file)
+        )
 
 
 def _digest_in_blocks(file: object) -> str:  # Python 3.10

@@ -27,7 +27,8 @@ def _check_environment() -> None:
     backend = os.environ.get("KERAS_BACKEND", "tensorflow")
     if backend != "tensorflow":
         raise ImportOrderError(
-            f"KERAS_BACKEND is {backend!r}, but tfrec_llm trains and exports with TensorFlow. {_MEND}"
+            f"KERAS_BACKEND is {backend!r}, but tfrec_llm trains and exports with TensorFlow. "
+            f"{_MEND}"
         )
     loaded_keras = sys.modules.get("keras")
     if loaded_keras is not None and loaded_keras.config.backend() != "tensorflow":

@@ -20,7 +20,7 @@ VERBS = {  # the contract: each verb, its arguments and options
     "demo": ["--out", "--debug"],
     "doctor": ["--json", "--debug"],
 }
-# Two verbs more, so that the real handler meets every kind of error in a real process.
+# A few verbs more, so that the real handler meets every kind of error in a real process.
 WITH_FAULTY_VERBS = """
 import errno, sys, time
 from tfrec_llm import errors
@@ -44,7 +44,11 @@ def wait(debug: bool = False):
         progress.message("waiting")
         time.sleep(60)
 
+def say(debug: bool = False):
+    output.print_lines("a result")
+
 main.app.command("fail")(fail)
+main.app.command("say")(say)
 main.app.command("wait")(wait)
 sys.exit(main.main())
 """
@@ -195,12 +199,15 @@ def test_an_interrupt_from_the_keyboard_ends_with_130() -> None:
     assert rest.strip() == "Interrupted."
 
 
-def test_a_reader_that_has_seen_enough_causes_no_traceback() -> None:
+@pytest.mark.parametrize("argument", ["say", "--help"])
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_reader_that_has_seen_enough_causes_no_traceback(argument: str, unbuffered: str) -> None:
     with subprocess.Popen(
-        [sys.executable, "-m", "tfrec_llm", "--help"],
+        [sys.executable, "-c", WITH_FAULTY_VERBS, argument],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
     ) as process:
         assert process.stdout is not None and process.stderr is not None
         process.stdout.close()

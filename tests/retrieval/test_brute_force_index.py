@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -8,6 +10,7 @@ from hypothesis import strategies as st
 from tfrec_llm.errors import UsageError
 from tfrec_llm.keras_api import tf
 from tfrec_llm.retrieval.brute_force_index import BruteForceIndex
+from tfrec_llm.retrieval.scann_index import ScannIndex
 
 LOWEST = np.finfo(np.float32).min
 
@@ -38,6 +41,17 @@ def test_answers_are_those_of_a_numpy_sort_whatever_the_block_size(
     np.testing.assert_array_equal(scores[:, :width], np.take_along_axis(exact, order, axis=1))
     assert (numbers.numpy()[:, width:] == -1).all()
     assert (scores.numpy()[:, width:] == LOWEST).all()
+
+
+@pytest.mark.parametrize("kind", [BruteForceIndex, ScannIndex])
+@pytest.mark.parametrize("num_items", [5, 33, 1000])
+def test_equal_candidates_come_in_order_whatever_the_batch(kind: Any, num_items: int) -> None:
+    draw = np.random.default_rng(num_items)
+    row, query = draw.normal(size=(2, 1, 100)).astype(np.float32)
+    index = kind(np.tile(row, (num_items, 1)))
+    for batch in (1, 2, 3, 32):
+        _, numbers = index.search(tf.constant(np.tile(query, (batch, 1))), num_items)
+        assert (numbers.numpy() == np.arange(num_items)).all()
 
 
 def test_one_graph_serves_every_k_and_batch() -> None:

@@ -35,9 +35,7 @@ def test_small_corpora_of_any_size_are_answered_in_full(
     exact = queries @ rows.T
     order = np.argsort(-exact, axis=1)
     np.testing.assert_array_equal(numbers, np.pad(order, ((0, 0), (0, 2)), constant_values=-1))
-    np.testing.assert_allclose(
-        scores[:, :-2], np.take_along_axis(exact, order, axis=1), atol=1e-6
-    )
+    np.testing.assert_allclose(scores[:, :-2], np.take_along_axis(exact, order, axis=1), atol=1e-6)
     assert (scores[:, -2:] == LOWEST).all()
 
 
@@ -60,6 +58,21 @@ def test_a_tree_gives_k_different_candidates_with_their_exact_scores(
         found = row[row >= 0]
         assert len(found) == len(set(found.tolist())) == min(k, 60)
         np.testing.assert_allclose(row_scores[: len(found)], rows[found] @ query, atol=1e-6)
+
+
+def test_leaves_that_hold_fewer_than_k_neither_shorten_an_answer_nor_repeat_a_row() -> None:
+    # Most rows crowd in few leaves; a query beside a lone row searches leaves with hardly any.
+    draw = np.random.default_rng(0)
+    crowd = np.eye(8)[0] + 0.01 * draw.normal(size=(88, 8))
+    lone = 3.0 * draw.normal(size=(12, 8))
+    rows = np.concatenate([crowd, lone]).astype(np.float32)
+    for num_leaves in (4, 8, 12):
+        index = ScannIndex(
+            rows, num_leaves=num_leaves, num_leaves_to_search=1, num_reordering_candidates=1
+        )
+        for k in (3, 5):
+            for row in _search(index, rows[-12:], k)[1]:
+                assert len(set(row[row >= 0].tolist())) == k
 
 
 def test_all_leaves_searched_is_exact() -> None:

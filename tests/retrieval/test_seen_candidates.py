@@ -30,7 +30,9 @@ def test_what_is_left_is_what_a_plain_loop_leaves(
 
     assert left.shape == left_scores.shape == (batch, k)
     for row in range(batch):
-        kept = [n for n in range(found) if numbers[row, n] >= 0 and numbers[row, n] not in seen[row]]
+        kept = [
+            n for n in range(found) if numbers[row, n] >= 0 and numbers[row, n] not in seen[row]
+        ]
         kept = kept[:k]
         padding = k - len(kept)
         assert left[row].numpy().tolist() == [*numbers[row, kept], *[-1] * padding]
@@ -46,6 +48,8 @@ def test_a_long_history_needs_no_table_of_all_pairs() -> None:
     assert left.numpy().tolist() == [[0, -1]]
 
 
-def _table(values: st.SearchStrategy[int], rows: int, columns: int) -> st.SearchStrategy[np.ndarray]:
+def _table(
+    values: st.SearchStrategy[int], rows: int, columns: int
+) -> st.SearchStrategy[np.ndarray]:
     flat = st.lists(values, min_size=rows * columns, max_size=rows * columns)
     return flat.map(lambda cells: np.array(cells, np.int32).reshape(rows, columns))

@@ -111,9 +111,7 @@ class World:
         known = known[-self.max_history :]
         rows = self.embeddings[known].reshape(1, -1, DIM)
         has_text = bool(text.strip())
-        features = (
-            self.encoder.embed(tf.constant([text])) if has_text else tf.zeros((1, FEATURES))
-        )
+        features = self.encoder.embed(tf.constant([text])) if has_text else tf.zeros((1, FEATURES))
         mask = tf.ones((1, len(known)), tf.bool)
         return self.model.embed_users(rows, mask, features, tf.constant([has_text])).numpy()[0]
 

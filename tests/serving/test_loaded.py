@@ -43,9 +43,7 @@ def test_nothing_known_gives_the_popular_items(
     assert [r.item_id for r in recommender.recommend(k=3)] == exported[0].expected("", [], [], 3)[0]
 
 
-def test_padding_is_not_shown(
-    exported: tuple[Any, Path], recommender: LoadedRecommender
-) -> None:
+def test_padding_is_not_shown(exported: tuple[Any, Path], recommender: LoadedRecommender) -> None:
     assert recommender.recommend(history=exported[0].item_ids) == []
     assert len(recommender.recommend("x", k=10**9)) == exported[0].max_k
 
@@ -165,9 +163,7 @@ def test_a_library_that_we_do_not_know_is_never_imported(copied: Path) -> None:
     assert "antigravity" not in sys.modules
 
 
-def test_a_missing_library_names_its_extra(
-    copied: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_missing_library_names_its_extra(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _ask_for(copied, "scann")
     monkeypatch.setitem(sys.modules, "scann", None)
     with pytest.raises(MissingPackageError, match=r"`scann`.*tfrec_llm\[scann\]"):

@@ -34,7 +34,10 @@ LOWEST = np.finfo(np.float32).min
 def _requests(world: Any) -> list[Request]:
     """More than the requests that an export is checked with anyway."""
     ids = world.item_ids
-    users = {"user_text": ["space opera", "", "", "💥"], "history": [ids[:2], ids[3:5], ["", "?"], ["", ""]]}
+    users = {
+        "user_text": ["space opera", "", "", "💥"],
+        "history": [ids[:2], ids[3:5], ["", "?"], ["", ""]],
+    }
     excluded = [[ids[9], ids[9]], ids[:2], [ids[8], "?"], ["", ""]]
     everything = {"user_text": ["opera"], "history": [ids], "exclude_ids": [[]], "k": 3}
     asked: list[Request] = [

@@ -113,7 +113,7 @@ def _read_file(
         faults.append(f"{path}: cannot read the configuration: {reason}.")
         return {}, False
     try:
-        text = content.decode("utf-8-sig")
+        text = content.decode("utf-8")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         column = error.start - content.rfind(b"\n", 0, error.start)

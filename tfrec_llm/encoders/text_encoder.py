@@ -81,7 +81,9 @@ class TextEncoder(tf.Module):
         self.clean = clean
 
         self.preprocessor = TextPreprocessor(tokenizer, max_tokens, clean)
-        self.backbone = backbone
+        # Set past tf.Module's tracking: a Keras 3 layer that is tracked as well as its variables
+        # is saved twice.
+        object.__setattr__(self, "backbone", backbone)
         self._pool = POOLINGS[pooling](dtype="float32")
         self._weights = [weight.value for weight in backbone.weights]
         self._embed = tf.function(

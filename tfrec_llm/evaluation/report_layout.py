@@ -12,6 +12,7 @@ _TITLES = {
     "cold_items": "Cold items: the target was never clicked in training",
     "tail_items": "Tail items: the target is among those holding the last 20 % of the clicks",
     "cold_users": "Cold users: absent from training",
+    "cold_users_text_only": "Cold users by their text alone, without a history",
 }
 _MAIN = (
     ("recall@{k}", True, True),

@@ -1,0 +1,1 @@
+"""Two towers joined to a model, and its loss."""

@@ -24,10 +24,7 @@ def save_variables(path: str | Path, variables: Sequence[Any], state: dict[str, 
         variables: Keras variables; their order is part of what is saved.
         state: anything JSON can say, such as the epoch.
     """
-    arrays = {
-        f"{i:04d}/{v.path}": np.array(v.value, order="C")
-        for i, v in enumerate(variables)
-    }
+    arrays = {f"{i:04d}/{v.path}": np.array(v.value, order="C") for i, v in enumerate(variables)}
     metadata = {"state": json.dumps(state), "sha256": _digest(arrays)}
     with atomic_file(path) as temporary:
         save_file(arrays, temporary, metadata=metadata)
@@ -79,7 +76,9 @@ def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
             metadata = file.metadata() or {}
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, ValueError, TypeError) as error:
-        raise CorruptFileError(f"{path} cannot be read ({error}): it was cut or changed. {remedy}") from error
+        raise CorruptFileError(
+            f"{path} cannot be read ({error}): it was cut or changed. {remedy}"
+        ) from error
     if metadata.get("sha256") != _digest(arrays):
         raise CorruptFileError(f"{path} does not hold what was written (sha256 differs). {remedy}")
     return arrays, json.loads(metadata["state"])

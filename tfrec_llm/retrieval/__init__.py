@@ -1,0 +1,1 @@
+"""Indexes of candidate embeddings: the best k for a query, exactly or nearly."""

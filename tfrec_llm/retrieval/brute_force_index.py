@@ -51,7 +51,8 @@ def search_exactly(
         k: int32 scalar tensor or int, >= 0.
         max_scores: int, scores held at a time.
 
-    Returns: scores float32 `(batch, k)` and row numbers int32 `(batch, k)`, padded as an index does.
+    Returns: scores float32 `(batch, k)` and row numbers int32 `(batch, k)`, padded like those of
+        an index.
 
     Example:
         >>> _, numbers = search_exactly(tf.eye(3), tf.constant([[0.0, 0.6, 0.8]]), 4, max_scores=1)
@@ -65,10 +66,13 @@ def search_exactly(
     k = tf.convert_to_tensor(k, tf.int32)
     width = tf.minimum(k, num_items)
     rows = tf.clip_by_value(max_scores // tf.maximum(batch, 1), 1, num_items)
+    # One query alone is multiplied by another kernel, which rounds equal rows differently. With a
+    # second one beside it, candidates that tie do so whatever the batch.
+    queries = tf.pad(queries, [[0, tf.maximum(2 - batch, 0)], [0, 0]])
 
     def merge(begin: Any, best_scores: Any, best_numbers: Any) -> tuple[Any, Any, Any]:
         block = candidates[begin : begin + rows]
-        scores = tf.matmul(queries, block, transpose_b=True)
+        scores = tf.matmul(queries, block, transpose_b=True)[:batch]
         scores, numbers = tf.math.top_k(scores, tf.minimum(width, tf.shape(block)[0]))
         # What was found before stands first, so that the lowest number wins every tie.
         scores = tf.concat([best_scores, scores], axis=1)

@@ -16,6 +16,7 @@ from tfrec_llm.retrieval.top_k_index import LOWEST_SCORE, TopKIndex, pad_to_k
 
 _EXACT_BELOW = 20_000  # rows; ScaNN's own rule of thumb
 _TREE_ABOVE = 100_000
+_REORDERED = 300
 _MIN_ROWS_TO_HASH = 16  # hashing learns 16 centres a block, and a tree over fewer rows fails
 
 
@@ -59,7 +60,7 @@ class ScannIndex(TopKIndex):
         embeddings: np.ndarray,
         num_leaves: int | None = None,
         num_leaves_to_search: int | None = None,
-        num_reordering_candidates: int = 300,
+        num_reordering_candidates: int | None = None,
         exact_below: int = _EXACT_BELOW,
         tree_above: int = _TREE_ABOVE,
     ) -> None:
@@ -76,7 +77,7 @@ class ScannIndex(TopKIndex):
         self.num_leaves_to_search = min(
             num_leaves_to_search or max(1, self.num_leaves // 4), self.num_leaves
         )
-        self.num_reordering_candidates = num_reordering_candidates
+        self.num_reordering_candidates = num_reordering_candidates or _REORDERED
         self.is_exact = not hashed
 
         self._ops = ops
@@ -89,12 +90,14 @@ class ScannIndex(TopKIndex):
     @property
     def parameters(self) -> dict[str, object]:
         """Returns the settings of this index, for reports."""
-        settings = {} if self.is_exact else {
+        if self.is_exact:
+            return super().parameters
+        return {
+            **super().parameters,
             "num_leaves": self.num_leaves,
             "num_leaves_to_search": self.num_leaves_to_search,
             "num_reordering_candidates": self.num_reordering_candidates,
         }
-        return {**super().parameters, **settings}
 
     def search(self, queries: Any, k: Any) -> tuple[Any, Any]:
         """Finds good candidates of each query, best first; see `TopKIndex.search`."""
@@ -111,21 +114,24 @@ class ScannIndex(TopKIndex):
         leaves = tf.clip_by_value(leaves, self.num_leaves_to_search, self.num_leaves)
         numbers, distances = self._ask(queries, fetch, leaves)
         # A row with fewer hits than another is filled with NaN and row 0.
-        is_hit = distances < 9.0
+        is_hit = ~tf.math.is_nan(distances)
         candidates = tf.gather(self.embeddings, tf.where(is_hit, numbers, 0))
         scores = tf.where(is_hit, tf.einsum("bd,bnd->bn", queries, candidates), LOWEST_SCORE)
         numbers = tf.where(is_hit, numbers, -1)
         num_hits = tf.reduce_sum(tf.cast(is_hit, tf.int32), axis=1)
-        return tf.cond(
+        scores, numbers = tf.cond(
             tf.reduce_all(num_hits >= width),
             lambda: pad_to_k(*_best(scores, numbers, width), k),
             lambda: search_exactly(self.embeddings, queries, k),
         )
+        return scores, numbers
 
     def _ask(self, queries: Any, num_neighbors: Any, leaves: Any) -> tuple[Any, Any]:
         batch = tf.shape(queries)[0]
-        # A tree fails on an empty batch: give it one query, and drop the answer.
-        queries = tf.pad(queries, [[0, tf.maximum(1 - batch, 0)], [0, 0]])
+        # A tree fails on an empty batch; and one query alone is compared by other code, which
+        # rounds equal candidates differently. So there are always some, and their answers dropped.
+        at_least = 2 if self.is_exact else 1
+        queries = tf.pad(queries, [[0, tf.maximum(at_least - batch, 0)], [0, 0]])
         numbers, scores = self._ops.scann_search_batched(
             self._searcher.open(), queries, num_neighbors, -1, leaves, False
         )
@@ -167,7 +173,7 @@ def _import_scann_ops() -> Any:
     return scann_ops
 
 
-def _check(rows: int, leaves: int | None, searched: int | None, reordered: int) -> None:
+def _check(rows: int, leaves: int | None, searched: int | None, reordered: int | None) -> None:
     for name, value in (
         ("num_leaves", leaves),
         ("num_leaves_to_search", searched),
@@ -192,9 +198,7 @@ def _build(ops: Any, rows: np.ndarray, hashed: bool, num_leaves: int) -> dict[st
             builder = builder.tree(
                 num_leaves, num_leaves, training_sample_size=min(len(rows), _TREE_ABOVE)
             )
-        builder = builder.score_ah(
-            min(2, rows.shape[1]), anisotropic_quantization_threshold=0.2
-        )
+        builder = builder.score_ah(min(2, rows.shape[1]), anisotropic_quantization_threshold=0.2)
     tensors = ops.scann_to_tensors(builder.build().searcher_handle)
     with tf.device("CPU:0"):
         return {

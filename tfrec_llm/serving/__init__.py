@@ -1,0 +1,1 @@
+"""Servable models: exports, their check, and loading them again."""

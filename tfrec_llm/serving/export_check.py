@@ -111,9 +111,7 @@ def ask_in_fresh_process(
                 f"(exit code {result.returncode}). Nothing was exported. It said: {last_lines}"
             )
         reply = json.loads(answered.read_text())
-    answers = [
-        {key: _array(value) for key, value in answer.items()} for answer in reply["answers"]
-    ]
+    answers = [{key: _array(value) for key, value in answer.items()} for answer in reply["answers"]]
     return reply["custom_ops"], answers
 
 

@@ -2,8 +2,8 @@
 
     python -m tfrec_llm.serving.fresh_process VERSION_FOLDER REQUESTS.json ANSWERS.json
 
-It starts with plain TensorFlow and no Keras, finds out which ops of the export TensorFlow does not
-have and which library brings them, loads the export with the session loader, and writes the answers.
+It starts with plain TensorFlow and no Keras, finds out which ops of the export TensorFlow lacks
+and which library brings them, loads the export with the session loader, and writes the answers.
 """
 
 from __future__ import annotations

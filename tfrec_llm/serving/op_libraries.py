@@ -36,9 +36,7 @@ def register_ops(libraries: Iterable[str]) -> None:
         try:
             importlib.import_module(_MODULES[library])
         except ImportError as error:
-            raise MissingPackageError(
-                library, "Loading this export", _EXTRAS[library]
-            ) from error
+            raise MissingPackageError(library, "Loading this export", _EXTRAS[library]) from error
 
 
 def installed_version(library: str) -> str | None:

@@ -67,7 +67,7 @@ def read_requirements(version_folder: Path) -> dict[str, Any]:
             "the folder that `tfrec-llm export --out` wrote, or one of its versions."
         ) from None
     except (ValueError, UnicodeDecodeError) as error:
-        raise CorruptFileError(f"{path} is no valid JSON ({error}). Export the model again.") from error
+        raise CorruptFileError(f"{path} is no valid JSON ({error}). Export again.") from error
     if not isinstance(contents, dict) or not _is_complete(contents):
         raise CorruptFileError(f"{path} lacks entries that every export has. Export again.")
     return contents
@@ -99,6 +99,4 @@ def verify_files(version_folder: Path, requires: dict[str, Any]) -> None:
 
 
 def _is_complete(contents: dict[str, Any]) -> bool:
-    return isinstance(contents.get("sha256"), dict) and isinstance(
-        contents.get("custom_ops"), list
-    )
+    return isinstance(contents.get("sha256"), dict) and isinstance(contents.get("custom_ops"), list)

@@ -47,10 +47,13 @@ def sample_requests(
         ("recommend", {**one_text, "exclude_ids": [[""]], "k": max_k + 1}),
         ("similar_items", {"item_ids": [first, "no such item", last], "k": 3}),
         ("encode_users", users),
-        ("encode_items", {
-            "item_ids": [first, "no such item", last, ""],
-            "item_text": ["", text, _WORDS, ""],
-        }),
+        (
+            "encode_items",
+            {
+                "item_ids": [first, "no such item", last, ""],
+                "item_text": ["", text, _WORDS, ""],
+            },
+        ),
         ("serve_examples", {"examples": [_example(text, []), _example("", some)]}),
     ]
 

@@ -39,7 +39,7 @@ def write_export(
     recall_queries: np.ndarray | None = None,
     min_index_recall: float = 0.5,
 ) -> Path:
-    """Writes the next version of an export: 1, 2, 3 …
+    """Writes the next version of an export, starting with 1.
 
     The version is written beside its place, loaded in a fresh process as a server would, asked,
     and compared with `servable`; it appears by one rename, or not at all. Other versions are not

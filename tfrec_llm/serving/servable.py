@@ -91,8 +91,12 @@ class Servable(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
         num_items = len(item_ids)
         numbers = np.arange(num_items) if model_numbers is None else np.asarray(model_numbers)
         _check_lengths(
-            num_items, titles=titles, item_embeddings=item_embeddings, popularity=popularity,
-            model_numbers=numbers, texts=titles if texts is None else texts,
+            num_items,
+            titles=titles,
+            item_embeddings=item_embeddings,
+            popularity=popularity,
+            model_numbers=numbers,
+            texts=titles if texts is None else texts,
         )
         _check_at_least_one(max_k=max_k, max_history=max_history)
         _check_index(index, item_embeddings)
@@ -166,9 +170,7 @@ class Servable(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
         self.part_embed_users = function(
             model.embed_users, rows(None, None, dim), mask, rows(None, features), flags
         )
-        self.part_search = function(
-            self.index.search, rows(None, dim), tf.TensorSpec([], tf.int32)
-        )
+        self.part_search = function(self.index.search, rows(None, dim), tf.TensorSpec([], tf.int32))
 
     # The six signatures. Their names and inputs are those of `SIGNATURES`.
 
@@ -211,9 +213,7 @@ class Servable(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
         model_numbers = tf.where(
             is_known, tf.gather(self.model_numbers, tf.maximum(numbers, 0)), NOTHING
         )
-        embedded = self.part_embed_items(
-            self._text_features(item_text, has_text), model_numbers
-        )
+        embedded = self.part_embed_items(self._text_features(item_text, has_text), model_numbers)
         stored = tf.gather(self.embeddings, tf.maximum(numbers, 0))
         stored = tf.where(is_known[:, None], stored, 0.0)  # neither id nor text: all zeros
         return {"embeddings": tf.where(has_text[:, None], tf.cast(embedded, tf.float32), stored)}
@@ -228,7 +228,7 @@ class Servable(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
         # With as many more as any row excludes, nothing that belongs into the answer is missed.
         num_excluded = tf.math.count_nonzero(excluded >= 0, axis=1, dtype=tf.int32)
         most = tf.reduce_max(tf.concat([[0], num_excluded], axis=0))
-        fetch = tf.minimum(self.max_k, self.num_items)
+        fetch = tf.minimum(self.max_k + most, self.num_items)
         scores, numbers = self.part_search(queries, fetch)
 
         popular = self._popular_numbers[:fetch]
@@ -280,7 +280,7 @@ def _most_recent(history: Any, max_history: int) -> Any:
     width = tf.shape(history)[1]
     place = tf.where(history >= 0, 1 + tf.range(width), 0)
     last, _ = tf.math.top_k(place, tf.minimum(width, max_history))
-    last = tf.pad((last), [[0, 0], [tf.maximum(1 - width, 0), 0]])
+    last = tf.pad(tf.reverse(last, axis=[1]), [[0, 0], [tf.maximum(1 - width, 0), 0]])
     padded = tf.pad(history, [[0, 0], [1, 0]], constant_values=NOTHING)
     return tf.gather(padded, last, batch_dims=1)
 

@@ -35,7 +35,9 @@ class CausalSelfAttention(keras.layers.Layer):
         TensorShape([1, 3, 4])
     """
 
-    def __init__(self, num_heads: int, max_length: int, dropout: float = 0.0, **kwargs: Any) -> None:
+    def __init__(
+        self, num_heads: int, max_length: int, dropout: float = 0.0, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.num_heads = num_heads
         self.max_length = max_length

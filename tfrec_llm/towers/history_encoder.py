@@ -31,7 +31,8 @@ class HistoryEncoder(keras.layers.Layer):
         history_mask: bool `(batch, length)`, True for an item.
         training: bool, whether drop-out is on.
 
-    Returns: float32 `(batch, length, dim)`; zeros where no item has been seen yet.
+    Returns: float32 `(batch, length, dim)`, entries of about 1 (the length is about √dim); zeros
+        where no item has been seen yet.
 
     Raises: ValueError when `kind` is not one of the five.
 
@@ -74,11 +75,12 @@ class HistoryEncoder(keras.layers.Layer):
 
     def call(self, history: Any, history_mask: Any, training: bool = False) -> Any:
         """Sums up each prefix of the history."""
-        mean = self.mean(history, history_mask)
+        scale = float(history.shape[-1]) ** 0.5
+        mean = self.mean(history, history_mask) * scale
         if self.network is None:
             return mean
         # Item vectors have length 1: bring their entries to about 1 before the network.
-        scaled = history * float(history.shape[-1]) ** 0.5
+        scaled = history * scale
         scaled *= tf.cast(history_mask, history.dtype)[..., None]
         if self.kind in ("gru", "lstm"):
             scaled = self.drop(scaled, training=training)
@@ -112,4 +114,3 @@ def _network(kind: str, dim: int | None, of: HistoryEncoder) -> Any:
             of.num_layers, of.num_heads, of.max_history, of.dropout, name="transformer"
         )
     return None
-

@@ -51,7 +51,9 @@ class RecencyMean(keras.layers.Layer):
         """Averages each prefix of the history."""
         length = tf.shape(history)[1]
         age = tf.range(length)[:, None] - tf.range(length)[None, :]
-        weights = tf.exp(tf.gather(self.log_weights.value, tf.clip_by_value(age, 0, self.max_history - 1)))
+        weights = tf.exp(
+            tf.gather(self.log_weights.value, tf.clip_by_value(age, 0, self.max_history - 1))
+        )
         weights *= tf.cast((age >= 0) & (age < self.max_history), weights.dtype)
         visible = history * tf.cast(history_mask, history.dtype)[..., None]
         return unit_length(tf.einsum("ts,bsd->btd", tf.cast(weights, history.dtype), visible))

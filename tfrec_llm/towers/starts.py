@@ -156,12 +156,11 @@ def start_item_tower(
     centred = unit - centre
     clicked = factors.num_clicks > 0
     weights = np.minimum(factors.num_clicks, _MAX_WEIGHT).astype(np.float64)
-    features = centred * np.sqrt(unit.shape[1])
     collaborative = _unit_rows(factors.vectors * factors.values**power)
     if clicked.any():
         # What clicks do not say of an item, its text foretells.
-        foretold = _ridge(features, collaborative, weights)
-        guessed = features @ foretold[0] + foretold[1]
+        foretold = _ridge(centred, collaborative, weights)
+        guessed = centred @ foretold[0] + foretold[1]
         collaborative = np.where(clicked[:, None], collaborative, _unit_rows(guessed))
     else:
         text_share, weights = 1.0, np.ones(len(unit))
@@ -169,8 +168,11 @@ def start_item_tower(
         [np.sqrt(1.0 - text_share) * collaborative, np.sqrt(text_share) * _unit_rows(centred)]
     )
     targets = joined @ _rotation(joined, weights + 0.1, embedding_dim)
-    kernel, bias = _ridge(features, targets, weights)
-    id_table = np.where(clicked[:, None], targets - (features @ kernel + bias), 0.0)
+    # Entries of about 1: the towers bring vectors to unit length anyway, and an optimiser whose
+    # steps have one size for all weights would otherwise wipe the start out.
+    targets *= np.sqrt(embedding_dim)
+    kernel, bias = _ridge(centred, targets, weights)
+    id_table = np.where(clicked[:, None], targets - (centred @ kernel + bias), 0.0)
     return ItemTowerStart(
         centre=centre.astype(np.float32),
         kernel=kernel.astype(np.float32),
@@ -184,7 +186,7 @@ def _ridge(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns the kernel and bias of a weighted ridge regression, its strength chosen within."""
     rows = weights > 0
-    model = RidgeCV(alphas=np.logspace(0, 5, 11))
+    model = RidgeCV(alphas=np.logspace(-3, 3, 13))
     model.fit(features[rows], targets[rows], sample_weight=weights[rows])
     num_targets = targets.shape[1]
     kernel = np.reshape(model.coef_, (num_targets, features.shape[1])).T

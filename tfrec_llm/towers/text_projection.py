@@ -61,15 +61,16 @@ class TextProjection(keras.layers.Layer):
         self.built = True
 
     def standardise(self, text_features: Any) -> Any:
-        """Returns the features as the linear map sees them, about unit variance a column."""
-        scale = float(text_features.shape[-1]) ** 0.5
-        return (unit_length(text_features) - self.centre) * scale
+        """Returns the features as the linear map sees them: unit length, less the common part."""
+        return unit_length(text_features) - self.centre
 
     def call(self, text_features: Any, training: bool = False) -> Any:
         """Projects text features."""
         features = self.standardise(text_features)
-        hidden = self.drop(self.hidden(features), training=training)
-        return self.linear(features) + self.residual(hidden)
+        # About unit variance a column into the network, and a step of its last layer kept small.
+        scaled = features * float(text_features.shape[-1]) ** 0.5
+        hidden = self.drop(self.hidden(scaled), training=training)
+        return self.linear(features) + self.residual(hidden) * self.hidden_dim**-0.5
 
     def set_start(self, centre: np.ndarray, kernel: np.ndarray, bias: np.ndarray) -> None:
         """Sets the centre and the linear map, as `towers.starts` computes them."""

@@ -84,7 +84,8 @@ class UserTower(keras.layers.Layer):
         Returns: float32 `(batch, length, dim)`; position t knows the items up to t.
         """
         history = self.history_encoder(history_embeddings, history_mask, training=training)
-        text = unit_length(text_embeddings) * tf.cast(text_mask, history.dtype)[:, None]
+        scale = float(history_embeddings.shape[-1]) ** 0.5  # the length of `history`
+        text = unit_length(text_embeddings) * tf.cast(text_mask, history.dtype)[:, None] * scale
         return unit_length(history + self.learned_text_weight * text[:, None, :])
 
     def call(

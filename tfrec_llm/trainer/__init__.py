@@ -1,0 +1,1 @@
+"""Built parts to trained weights."""

@@ -53,7 +53,9 @@ def choose_start(
     """
     progress = progress or Silent()
     best: ChosenStart | None = None
-    grid = [(s, p) for s in ((text_share,) if text_share is not None else TEXT_SHARES) for p in POWERS]
+    grid = [
+        (s, p) for s in ((text_share,) if text_share is not None else TEXT_SHARES) for p in POWERS
+    ]
     for done, (share, power) in enumerate(grid, start=1):
         model.set_start(
             start_item_tower(
@@ -63,7 +65,9 @@ def choose_start(
         tried = ChosenStart(share, power, evaluate())
         if best is None or tried.validation_ndcg > best.validation_ndcg:
             best = tried
-        progress.advance("choose start", done, len(grid), f"best NDCG@10 {best.validation_ndcg:.4f}")
+        progress.advance(
+            "choose start", done, len(grid), f"best NDCG@10 {best.validation_ndcg:.4f}"
+        )
     assert best is not None
     model.set_start(
         start_item_tower(

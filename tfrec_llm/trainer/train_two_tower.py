@@ -14,9 +14,9 @@ import numpy as np
 from tfrec_llm.errors import CheckpointError, TfrecLlmError
 from tfrec_llm.keras_api import keras, tf
 from tfrec_llm.models.two_tower_model import TwoTowerModel
+from tfrec_llm.models.variables_file import restore_variables, save_variables
 from tfrec_llm.progress import Progress, Silent
 from tfrec_llm.seeds import child_generator, child_seed
-from tfrec_llm.models.variables_file import restore_variables, save_variables
 from tfrec_llm.trainer.sequences import SequenceDataset
 
 
@@ -148,7 +148,9 @@ def fit(
         if evaluate is not None and epoch - 1 - result.best_epoch >= optimisation.patience:
             break
         begin = time.monotonic()
-        loss = _run_epoch(train_step, dataset, optimisation, len(corpus_features), epoch, progress, phase)
+        loss = _run_epoch(
+            train_step, dataset, optimisation, len(corpus_features), epoch, progress, phase
+        )
         if not math.isfinite(loss):
             raise TfrecLlmError(
                 f"The training loss of epoch {epoch} is {loss}. Lower train.learning_rate (now "

@@ -110,9 +110,7 @@ def evaluate_prepared(
         models += [baseline.model for baseline in tuned]
         settings |= {baseline.model.name: baseline.settings for baseline in tuned}
 
-    counts = prepared.num_clicks(
-        parts.train_and_validation if config.train.refit else parts.train
-    )
+    counts = prepared.num_clicks(parts.train_and_validation if config.train.refit else parts.train)
     options: dict[str, Any] = {
         "ks": config.evaluate.ks,
         "bootstrap_samples": config.evaluate.bootstrap_samples,

@@ -70,7 +70,9 @@ def export_trained(
         num_leaves_to_search=settings.num_leaves_to_search,
         num_reordering_candidates=settings.num_reordering_candidates,
     )
-    card = {key: training[key] for key in ("data", "encoder", "seed", "versions") if key in training}
+    card = {
+        key: training[key] for key in ("data", "encoder", "seed", "versions") if key in training
+    }
     if metrics is not None:
         card["test_figures"] = {
             name: {key: parts["all"].get(key) for key in ("recall@10", "ndcg@10", "recall@100")}

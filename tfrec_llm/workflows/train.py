@@ -186,16 +186,31 @@ def _select(
         _set_start(config, prepared, model, interactions, start)
     else:
         factors = factorise_clicks(
-            _histories(interactions), len(prepared.catalogue), config.towers.embedding_dim,
+            _histories(interactions),
+            len(prepared.catalogue),
+            config.towers.embedding_dim,
             child_seed(config.train.seed, "start"),
         )
         start = choose_start(
-            model, factors, prepared.item_features, evaluate,
-            text_share=config.towers.text_start_share, progress=options["progress"],
+            model,
+            factors,
+            prepared.item_features,
+            evaluate,
+            text_share=config.towers.text_start_share,
+            progress=options["progress"],
         )
         run.write_json("checkpoints/start.json", dataclasses.asdict(start))
-    result = _fit(config, prepared, run, model, interactions, "select", options,
-                  stop_after=config.train.epochs, evaluate=evaluate)
+    result = _fit(
+        config,
+        prepared,
+        run,
+        model,
+        interactions,
+        "select",
+        options,
+        stop_after=config.train.epochs,
+        evaluate=evaluate,
+    )
     return model, clicks, start, result
 
 
@@ -211,8 +226,17 @@ def _refit(
     interactions = prepared.split.train_and_validation
     model = build_model(config, len(prepared.catalogue), prepared.encoder.dim)
     _set_start(config, prepared, model, interactions, start)
-    result = _fit(config, prepared, run, model, interactions, "refit", options,
-                  stop_after=selected.best_epoch, evaluate=None)
+    result = _fit(
+        config,
+        prepared,
+        run,
+        model,
+        interactions,
+        "refit",
+        options,
+        stop_after=selected.best_epoch,
+        evaluate=None,
+    )
     return model, prepared.num_clicks(interactions), result
 
 
@@ -252,20 +276,26 @@ def _set_start(
     start: ChosenStart,
 ) -> None:
     factors = factorise_clicks(
-        _histories(interactions), len(prepared.catalogue), config.towers.embedding_dim,
+        _histories(interactions),
+        len(prepared.catalogue),
+        config.towers.embedding_dim,
         child_seed(config.train.seed, "start"),
     )
     model.set_start(
         start_item_tower(
-            factors, prepared.item_features, config.towers.embedding_dim,
-            text_share=start.text_share, power=start.power,
+            factors,
+            prepared.item_features,
+            config.towers.embedding_dim,
+            text_share=start.text_share,
+            power=start.power,
         )
     )
 
 
 def _histories(interactions: pl.DataFrame) -> list[np.ndarray]:
     grouped = (
-        interactions.sort("user_id", "position").group_by("user_id", maintain_order=True)
+        interactions.sort("user_id", "position")
+        .group_by("user_id", maintain_order=True)
         .agg("item_number")["item_number"]
     )
     return [np.asarray(items, dtype=np.int32) for items in grouped.to_list()]
@@ -308,10 +338,10 @@ def _sample(queries: Queries, most: int, seed: int) -> Queries:
 
 def _fingerprint(config: RunConfig, dataset: Dataset) -> str:
     """Hashes all that shapes the weights; what only shapes reports or the index is left out."""
-    shaping = config.model_dump(mode="json", include={"split", "text", "encoder", "towers", "train"})
+    shaping = config.model_dump(
+        mode="json", include={"split", "text", "encoder", "towers", "train"}
+    )
     shaping["encoder"].pop("cache_folder")
     return hashlib.sha256(
         json.dumps([shaping, dataset.sha256], sort_keys=True).encode()
     ).hexdigest()
-
-

@@ -1,0 +1,1 @@
+"""A small bilingual bookshop that ships with the package."""
