@@ -118,7 +118,7 @@ def _usage(error: Any) -> str:
 def _told_by_system(error: OSError) -> tuple[int, str]:
     what = error.strerror or str(error)
     where = f": {error.filename}" if error.filename else ""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return 1, f"Error: {what}{where}. Make room there, or write to another disk."
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return 1, f"Error: {what}{where}. Choose another place, or mend its permissions."

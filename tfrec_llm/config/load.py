@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,11 +62,29 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
         _apply_override(tree, text, origins, faults)
     config = _validate(tree, str(path), origins, faults) if is_readable else None
     if config is None or faults:
-        raise ConfigError(
-            faults[0]
-            if len(faults) == 1
-            else f"{path} has {len(faults)} faults:\n" + "\n".join(f"- {fault}" for fault in faults)
-        )
+        raise ConfigError(_joined(str(path), faults))
+    return config
+
+
+def config_from(tree: Mapping[str, Any], name: str = "config") -> RunConfig:
+    """Checks a configuration made of Python values, as `load_config` checks a file.
+
+    Args:
+        tree: section → key → value.
+        name: what the tree is called in messages.
+
+    Returns: the whole run, defaults filled in.
+
+    Raises: ConfigError with every fault.
+
+    Example:
+        >>> config_from({"data": {"source": "bookshop"}, "train": {"epochs": 3}}).train.epochs
+        3
+    """
+    faults: list[str] = []
+    config = _validate(dict(tree), name, {}, faults)
+    if config is None:
+        raise ConfigError(_joined(name, faults))
     return config
 
 
@@ -284,13 +302,19 @@ def _validate(
 
     try:
         # Strict JSON: paths may be text, but "10" and true are no numbers.
-        return RunConfig.model_validate_json(json.dumps(filled(tree, ())), strict=True)
+        return RunConfig.model_validate_json(json.dumps(filled(tree, ()), default=str), strict=True)
     except ValidationError as error:
         for detail in error.errors(include_url=False):
             key = tuple(part for part in detail["loc"] if isinstance(part, str))
             where = _origin(key, origins, name)
             faults.append(f"{where}: {_dotted(detail['loc'])}: {_fault(key, dict(detail))}.")
     return None
+
+
+def _joined(name: str, faults: Sequence[str]) -> str:
+    if len(faults) == 1:
+        return faults[0]
+    return f"{name} has {len(faults)} faults:\n" + "\n".join(f"- {fault}" for fault in faults)
 
 
 def _fault(key: Key, detail: dict[str, Any]) -> str:

@@ -125,8 +125,8 @@ class TrainSection(Section):
     """The optimisation."""
 
     batch_size: int = Field(256, ge=2)
-    epochs: int = Field(10, ge=0, description="0: the untrained start")
-    learning_rate: float = Field(0.001, gt=0.0)
+    epochs: int = Field(12, ge=0, description="0: the untrained start")
+    learning_rate: float = Field(0.004, gt=0.0)
     weight_decay: float = Field(0.05, ge=0.0)
     warmup_share: Share = 0.1
     uniform_negatives: int = Field(2048, ge=0)
@@ -135,7 +135,10 @@ class TrainSection(Section):
     text_only_share: Share = Field(
         0.2, description="share of users with text whose history is hidden in a step"
     )
-    patience: int = Field(2, ge=1, description="epochs without a better validation NDCG@10")
+    text_search_weight: float = Field(
+        0.2, ge=0.0, description="weight of asking for items by their own text, 0: not done"
+    )
+    patience: int = Field(4, ge=1, description="epochs without a better validation NDCG@10")
     refit: bool = Field(True, description="train again on training + validation before the test")
     seed: int = Field(7, ge=0)
 

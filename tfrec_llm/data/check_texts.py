@@ -75,7 +75,11 @@ def _judge(texts: pl.Series, raw: RawTable, columns: Sequence[str], key: str) ->
     if texts.is_empty():
         return []  # nothing but rejected rows: the share of these is the fault to report
     if num_empty == len(texts):
-        looked = f"columns looked at: {', '.join(columns)}" if columns else "it has no text column"
+        looked = (
+            f"columns looked at: {', '.join(columns)}"
+            if columns
+            else f"its columns hold none: {', '.join(raw.columns)}"
+        )
         fault = f"{where}: no row has any text; {looked}. Name others in data.columns.{key}"
         if raw.table == "items":
             raise DataError(fault)

@@ -27,7 +27,7 @@ def left_padded(
     width = max(longest if max_length is None else min(longest, max_length), min_length)
     padded = np.full((len(sequences), width), -1, dtype=np.int32)
     for row, sequence in enumerate(sequences):
-        tail = sequence[-width:]
+        tail = sequence[max(0, len(sequence) - width) :]
         if len(tail):
             padded[row, width - len(tail) :] = tail
     return padded

@@ -8,6 +8,7 @@ from typing import Any
 from tfrec_llm.keras_api import keras, tf, tfrs
 
 
+@keras.saving.register_keras_serializable(package="tfrec_llm")
 class RetrievalTask(keras.layers.Layer):
     """Mean sampled softmax over in-batch positives and uniform negatives.
 
@@ -92,15 +93,28 @@ class RetrievalTask(keras.layers.Layer):
         # A learned temperature stays within a factor of ten of its start: a runaway one ends a run.
         start = math.log(self.temperature)
         temperature = tf.exp(tf.clip_by_value(self.log_temperature.value, start - 2.3, start + 2.3))
-        return self._task(
-            query_embeddings / temperature,
-            candidate_embeddings,
-            candidate_sampling_probability=probability,
-            candidate_ids=candidate_ids,
-            score_mask=mask,
-            compute_metrics=False,
-            compute_batch_metrics=False,
-        )
+
+        def loss() -> Any:
+            return self._task(
+                query_embeddings / temperature,
+                candidate_embeddings,
+                candidate_sampling_probability=probability,
+                candidate_ids=candidate_ids,
+                score_mask=mask,
+                compute_metrics=False,
+                compute_batch_metrics=False,
+            )
+
+        # TFRS cannot look for accidental hits where there is no candidate at all.
+        return tf.cond(tf.size(candidate_ids) > 0, loss, lambda: tf.zeros([]))
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor arguments."""
+        return {
+            **super().get_config(),
+            "temperature": self.temperature,
+            "learn_temperature": self.learn_temperature,
+        }
 
 
 def mixture_probability(

@@ -10,7 +10,11 @@ from tfrec_llm.keras_api import keras, tf
 from tfrec_llm.models.retrieval_task import RetrievalTask
 from tfrec_llm.towers.item_tower import ItemTower
 from tfrec_llm.towers.starts import ItemTowerStart
+from tfrec_llm.towers.unit_length import unit_length
 from tfrec_llm.towers.user_tower import UserTower
+
+MAX_TEXT_QUERIES = 256
+TEXT_QUERY_DROPOUT = 0.3
 
 
 class TwoTowerModel(keras.Model):
@@ -114,9 +118,10 @@ class TwoTowerModel(keras.Model):
                 `negatives` int32 `(num_negatives,)`, uniform draws from the corpus;
                 `corpus_features` float32 `(num_items, feature_dim)`;
                 `positive_share` float32 `(num_items,)`, share of the training positives;
-                `max_positives` int32, positions kept at most, drawn at random with `seed` int32 [2].
+                `max_positives` int32, positions kept at most, drawn by `seed` int32 `(2,)`;
+                `text_search_weight` float, optional, see `text_search_loss`; 0 leaves it out.
 
-        Returns: float32 scalar, the mean loss of a position.
+        Returns: float32 scalar, the mean loss of a position, plus the weighted text search loss.
         """
         inputs, targets = batch["sequences"][:, :-1], batch["sequences"][:, 1:]
         history_mask = (inputs >= 0) & ~batch["hide_history"][:, None]
@@ -137,13 +142,47 @@ class TwoTowerModel(keras.Model):
         queries = self.user_tower.at_every_position(
             history, history_mask, text, batch["user_text_mask"], training=True
         )
-        return self.task(
+        candidate_embeddings = tf.gather(embeddings, index[num_inputs:])
+        loss = self.task(
             query_embeddings=tf.gather_nd(queries, places),
-            candidate_embeddings=tf.gather(embeddings, index[num_inputs:]),
+            candidate_embeddings=candidate_embeddings,
             candidate_ids=candidates,
             query_owners=tf.cast(places[:, 0], tf.int32),
             positive_share=batch["positive_share"],
         )
+        weight = batch.get("text_search_weight", 0.0)
+        if weight:
+            loss += weight * self.text_search_loss(
+                batch["negatives"],
+                candidate_embeddings[tf.shape(positives)[0] :],
+                batch["corpus_features"],
+                batch["seed"],
+            )
+        return loss
+
+    def text_search_loss(
+        self, item_numbers: Any, item_embeddings: Any, corpus_features: Any, seed: Any
+    ) -> Any:
+        """Asks for items by their own text, part of it hidden; any item can be asked for.
+
+        Clicks alone would let the text part of an item drift to where its readers are, and items
+        without clicks with it. This keeps a request by text, and new items, at what they mean.
+
+        Args:
+            item_numbers: int32 `(num_items,)`, uniform draws from the corpus.
+            item_embeddings: float32 `(num_items, embedding_dim)`, of the same items.
+            corpus_features: float32 `(corpus_size, feature_dim)`.
+            seed: int32 `(2,)`, of what is hidden.
+
+        Returns: float32 scalar, the mean loss of a query.
+        """
+        num_queries = tf.minimum(tf.shape(item_numbers)[0], MAX_TEXT_QUERIES)
+        features = tf.gather(corpus_features, item_numbers[:num_queries])
+        features = tf.nn.experimental.stateless_dropout(features, TEXT_QUERY_DROPOUT, seed)
+        texts = unit_length(self.item_tower.embed_text(features, training=True))
+        corpus_size = tf.shape(corpus_features)[0]
+        uniform = tf.fill([corpus_size], 1.0 / tf.cast(corpus_size, tf.float32))
+        return self.task(texts, item_embeddings, item_numbers, tf.range(num_queries), uniform)
 
 
 def _sample_rows(rows: Any, max_rows: Any, seed: Any) -> Any:

@@ -62,7 +62,7 @@ class TwoTowerScorer:
 
     def score(self, queries: Queries) -> np.ndarray:
         """Returns float32 `(num_queries, num_items)`, cosines in [-1, 1]."""
-        scores = self.embed(queries) @ self.item_embeddings.T
+        scores: np.ndarray = self.embed(queries) @ self.item_embeddings.T
         for row, (history, text) in enumerate(zip(queries.histories, queries.texts, strict=True)):
             if not len(history) and not text:
                 scores[row] = self._popularity

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from tfrec_llm.errors import CheckpointError, CorruptFileError
 from tfrec_llm.files import atomic_file
@@ -25,9 +25,10 @@ def save_variables(path: str | Path, variables: Sequence[Any], state: dict[str, 
         state: anything JSON can say, such as the epoch.
     """
     arrays = {f"{i:04d}/{v.path}": np.array(v.value, order="C") for i, v in enumerate(variables)}
-    metadata = {"state": json.dumps(state), "sha256": _digest(arrays)}
+    text = json.dumps(state)
+    metadata = {"state": text, "sha256": _digest(arrays), "state_sha256": _digest_of_text(text)}
     with atomic_file(path) as temporary:
-        save_file(arrays, temporary, metadata=metadata)
+        temporary.write_bytes(save(arrays, metadata=metadata))
 
 
 def read_state(path: str | Path) -> dict[str, Any]:
@@ -79,9 +80,11 @@ def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         raise CorruptFileError(
             f"{path} cannot be read ({error}): it was cut or changed. {remedy}"
         ) from error
-    if metadata.get("sha256") != _digest(arrays):
+    text = metadata.get("state", "")
+    wanted = metadata.get("sha256"), metadata.get("state_sha256", _digest_of_text(text))
+    if wanted != (_digest(arrays), _digest_of_text(text)):
         raise CorruptFileError(f"{path} does not hold what was written (sha256 differs). {remedy}")
-    return arrays, json.loads(metadata["state"])
+    return arrays, json.loads(text)
 
 
 def _digest(arrays: dict[str, np.ndarray]) -> str:
@@ -90,3 +93,7 @@ def _digest(arrays: dict[str, np.ndarray]) -> str:
         digest.update(name.encode())
         digest.update(arrays[name].tobytes())
     return digest.hexdigest()
+
+
+def _digest_of_text(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -143,7 +143,7 @@ class ScannIndex(TopKIndex):
         return self._ops.tensors_to_scann(x=self._state["dataset"], **state, shared_name=name)
 
 
-class _Searcher(tf.saved_model.experimental.TrackableResource):  # type: ignore[misc]
+class _Searcher(tf.saved_model.experimental.TrackableResource):
     """Sees to it that the searcher is made from its variables when a model is loaded.
 
     ScaNN keeps a searcher under its shared name. The name is made of the contents: all signatures

@@ -14,7 +14,7 @@ NOTHING = -1
 LOWEST_SCORE = float(np.finfo(np.float32).min)
 
 
-class TopKIndex(tf.Module, abc.ABC):  # type: ignore[misc]  # TensorFlow is untyped
+class TopKIndex(tf.Module, abc.ABC):
     """Finds the candidates with the highest dot product, eagerly or inside a graph.
 
     Everything that a search needs lies in tracked variables and resources, so a module that holds

@@ -11,7 +11,7 @@ from tfrec_llm.keras_api import tf
 from tfrec_llm.retrieval.top_k_index import NOTHING
 
 
-class ItemIds(tf.saved_model.experimental.TrackableResource):  # type: ignore[misc]
+class ItemIds(tf.saved_model.experimental.TrackableResource):
     """A table from ids to numbers that is filled, when a model is loaded, from a variable.
 
     TensorFlow's own `StaticHashTable` would keep the ids a second time, as constants of the graph.

@@ -50,7 +50,7 @@ class ServedEncoder(Protocol):
         """Encodes texts in the graph: string `(n,)` → float32 `(n, dim)`."""
 
 
-class Servable(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
+class Servable(tf.Module):
     """Answers the requests of `signatures.py`, eagerly, and in a saved model.
 
     Args:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,7 +65,9 @@ class TrainedModel:
             frame = self.catalogue.frame.with_columns(num_clicks=pl.Series(self.num_clicks))
             frame.write_parquet(temporary / "items.parquet")
             for name in _ARRAYS:
-                np.save(temporary / f"{name}.npy", getattr(self, name), allow_pickle=False)
+                content = io.BytesIO()  # NumPy's own error of a full disk does not say so
+                np.save(content, getattr(self, name), allow_pickle=False)
+                (temporary / f"{name}.npy").write_bytes(content.getbuffer())
             files = [f"{name}.npy" for name in _ARRAYS] + ["items.parquet", "towers.safetensors"]
             about = {
                 "format": _FORMAT,
@@ -91,18 +94,20 @@ class TrainedModel:
             )
         try:
             about = json.loads((folder / "model.json").read_text())
-            digests = about["sha256"]
-        except (ValueError, KeyError) as error:
-            raise CorruptFileError(f"{folder / 'model.json'} cannot be read: {error}") from error
+            item_tower, user_tower = dict(about["item_tower"]), dict(about["user_tower"])
+            feature_dim, digests = int(about["feature_dim"]), dict(about["sha256"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise CorruptFileError(
+                f"{folder / 'model.json'} is not as it was written ({type(error).__name__}: "
+                f"{error}). Restore it from a copy, or train again."
+            ) from error
         for name, digest in digests.items():
             if not (folder / name).is_file() or sha256_of_file(folder / name) != digest:
                 raise CorruptFileError(
                     f"{folder / name} is missing or not as it was written (sha256 differs). "
                     "Restore it from a copy, or train again."
                 )
-        model = TwoTowerModel(
-            ItemTower(**about["item_tower"]), UserTower(**about["user_tower"]), about["feature_dim"]
-        )
+        model = TwoTowerModel(ItemTower(**item_tower), UserTower(**user_tower), feature_dim)
         restore_variables(folder / "towers.safetensors", model.variables)
         items = pl.read_parquet(folder / "items.parquet")
         arrays = {name: np.load(folder / f"{name}.npy", allow_pickle=False) for name in _ARRAYS}

@@ -138,7 +138,7 @@ class CausalTransformer(keras.layers.Layer):
 
     def build(self, inputs_shape: tuple[int | None, ...], *_: Any) -> None:
         """Makes the layers for inputs of the given width."""
-        dim = inputs_shape[-1]
+        dim = int(inputs_shape[-1] or 0)
         self.expands = [
             keras.layers.Dense(2 * dim, activation="gelu", name=f"expand_{i}")
             for i in range(self.num_layers)

@@ -105,10 +105,11 @@ class HistoryEncoder(keras.layers.Layer):
 def _network(kind: str, dim: int | None, of: HistoryEncoder) -> Any:
     if kind == "attention":
         return NewestItemAttention(of.dropout, name="attention")
+    # On a GPU Keras would take cuDNN, which refuses padding on the left.
     if kind == "gru":
-        return keras.layers.GRU(dim, return_sequences=True, name="gru")
+        return keras.layers.GRU(dim, return_sequences=True, use_cudnn=False, name="gru")
     if kind == "lstm":
-        return keras.layers.LSTM(dim, return_sequences=True, name="lstm")
+        return keras.layers.LSTM(dim, return_sequences=True, use_cudnn=False, name="lstm")
     if kind == "transformer":
         return CausalTransformer(
             of.num_layers, of.num_heads, of.max_history, of.dropout, name="transformer"

@@ -11,8 +11,8 @@ from tfrec_llm.models.two_tower_model import TwoTowerModel
 from tfrec_llm.progress import Progress, Silent
 from tfrec_llm.towers.starts import ClickFactors, start_item_tower
 
-TEXT_SHARES = (0.1, 0.2, 0.4)
-POWERS = (0.0, 0.25, 0.5)
+TEXT_SHARES = (0.2, 0.4, 0.6)
+POWERS = (0.25, 0.5)
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,7 @@ class Optimisation:
     uniform_negatives: int = 2048
     max_positives: int = 4096
     text_only_share: float = 0.2
+    text_search_weight: float = 0.2
     patience: int = 2
     seed: int = 7
 
@@ -143,7 +144,14 @@ def fit(
 
     if not result.metrics and not result.losses:
         finish_epoch(0)
-    train_step = _train_step(model, optimizer, corpus_features, user_features, positive_share)
+    train_step = _train_step(
+        model,
+        optimizer,
+        corpus_features,
+        user_features,
+        positive_share,
+        optimisation.text_search_weight,
+    )
     for epoch in range(len(result.losses) + 1, optimisation.stop_after + 1):
         if evaluate is not None and epoch - 1 - result.best_epoch >= optimisation.patience:
             break
@@ -208,6 +216,7 @@ def _train_step(
     corpus_features: np.ndarray,
     user_features: np.ndarray,
     positive_share: np.ndarray,
+    text_search_weight: float,
 ) -> Any:
     corpus = tf.constant(np.asarray(corpus_features, dtype=np.float32))
     # One row of zeros stands in for users without a text.
@@ -217,7 +226,7 @@ def _train_step(
     share = tf.constant(positive_share.astype(np.float32))
     variables = model.trainable_variables
 
-    @tf.function(  # type: ignore[untyped-decorator]
+    @tf.function(
         input_signature=[
             tf.TensorSpec([None, None], tf.int32),
             tf.TensorSpec([None], tf.int32),
@@ -243,6 +252,7 @@ def _train_step(
                     "positive_share": share,
                     "max_positives": max_positives,
                     "seed": seed,
+                    "text_search_weight": text_search_weight,
                 }
             )
         gradients = tape.gradient(loss, [v.value for v in variables])

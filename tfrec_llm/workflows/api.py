@@ -8,8 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
+from tfrec_llm.config.load import config_from
 from tfrec_llm.config.run_config import RunConfig
 from tfrec_llm.data.schema import Dataset
 from tfrec_llm.encoders.text_encoder import TextEncoder
@@ -136,7 +135,8 @@ def train(
 
     Args:
         data: what `tfrec_llm.read_tables` returned.
-        encoder: a keras-nlp preset, a local folder, or a `TextEncoder`.
+        encoder: a keras-nlp preset, a local folder, or a `TextEncoder`, whose own settings then
+            stand for those of the sections `text` and `encoder`.
         out: the run folder, new or empty; None for a temporary one.
         config: sections of the configuration, such as `{"train": {"epochs": 3}}`.
         resume: bool, go on with a training in `out` that was stopped.
@@ -149,15 +149,7 @@ def train(
         UsageError: when `out` is not empty.
         DataError: when the data is too small to hold anything out.
     """
-    sections: dict[str, Any] = {name: dict(section) for name, section in (config or {}).items()}
-    sections["data"] = {"source": "memory"}
-    if isinstance(encoder, str):
-        sections.setdefault("encoder", {})["preset"] = encoder
-    try:
-        settings = RunConfig(**sections)
-    except ValidationError as error:
-        faults = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
-        raise ConfigError("`config` has faults: " + "; ".join(faults)) from error
+    settings = _settings(config or {}, encoder)
     run = RunFolder.open_for_training(
         tempfile.mkdtemp(prefix="tfrec_llm_") if out is None else out, resume=resume
     )
@@ -171,3 +163,28 @@ def train(
             progress=progress,
         )
     return Recommender(settings, prepared, run, summary)
+
+
+def _settings(config: Mapping[str, Any], encoder: str | TextEncoder) -> RunConfig:
+    sections: dict[str, Any] = {**config, "data": {"source": "memory"}}
+    if "data" in config:
+        raise ConfigError(
+            "config: data: the tables are handed over, so there is nothing to read. Give the "
+            "columns and options of the data to tfrec_llm.read_tables."
+        )
+    if isinstance(encoder, TextEncoder):
+        chosen: dict[str, dict[str, Any]] = {
+            "text": {"max_tokens": encoder.max_tokens, "clean": encoder.clean},
+            "encoder": {
+                "preset": encoder.preset.name,
+                "pooling": encoder.pooling,
+                "precision": encoder.precision,
+            },
+        }
+    else:
+        chosen = {"encoder": {"preset": str(encoder)}}
+    for name, keys in chosen.items():
+        section = sections.get(name) or {}
+        if isinstance(section, Mapping):  # else a fault that is told below
+            sections[name] = {**section, **keys}
+    return config_from(sections)

@@ -182,6 +182,7 @@ def optimisation(config: RunConfig, stop_after: int) -> Optimisation:
         learning_rate=train.learning_rate,
         weight_decay=train.weight_decay,
         warmup_share=train.warmup_share,
+        text_search_weight=train.text_search_weight,
         uniform_negatives=train.uniform_negatives,
         text_only_share=train.text_only_share,
         patience=train.patience,

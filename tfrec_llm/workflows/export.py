@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +39,7 @@ def export(
         ExportError: when the export cannot be written or answers differently.
     """
     folder = RunFolder.open_trained(run)
-    metrics_file = folder.path / "metrics.json"
-    metrics = json.loads(metrics_file.read_text()) if metrics_file.is_file() else None
+    metrics = folder.read_json("metrics.json")
     settings = folder.config.index.model_copy(
         update={k: v for k, v in {"kind": index, "max_k": max_k}.items() if v is not None}
     )
@@ -70,7 +68,7 @@ def export_trained(
         num_leaves_to_search=settings.num_leaves_to_search,
         num_reordering_candidates=settings.num_reordering_candidates,
     )
-    card = {
+    card: dict[str, Any] = {
         key: training[key] for key in ("data", "encoder", "seed", "versions") if key in training
     }
     if metrics is not None:

@@ -12,6 +12,7 @@ from tfrec_llm.errors import CorruptFileError, UsageError
 from tfrec_llm.files import atomic_file
 
 TRAINING_FILE = "training.json"
+FINGERPRINT_FILE = "checkpoints/fingerprint.json"
 
 
 class RunFolder:
@@ -33,6 +34,12 @@ class RunFolder:
         run = cls(path)
         try:
             run.path.mkdir(parents=True, exist_ok=True)
+            content = {p.name for p in run.path.iterdir() if not p.name.startswith(".")}
+            if resume and content and "config.yaml" not in content:
+                raise UsageError(
+                    f"{run.path} holds other things than a run (no config.yaml), so there is "
+                    "nothing to resume. Give the folder of a run, or a new one."
+                )
             if not resume and any(p.name != ".lock" for p in run.path.iterdir()):
                 raise UsageError(
                     f"{run.path} is not empty. Give another --out folder, delete this one, or go "
@@ -57,8 +64,8 @@ class RunFolder:
             raise UsageError(f"There is no run folder {run.path}.")
         if run.training is None:
             raise UsageError(
-                f"{run.path} holds no finished training (no {TRAINING_FILE}). Train first, or go on "
-                "with a training that was stopped: tfrec-llm train CONFIG.yaml --out "
+                f"{run.path} holds no finished training (no {TRAINING_FILE}). Train first, or go "
+                "on with a training that was stopped: tfrec-llm train CONFIG.yaml --out "
                 f"{run.path} --resume"
             )
         return run
@@ -76,17 +83,29 @@ class RunFolder:
     @property
     def training(self) -> dict[str, Any] | None:
         """The summary of the training, None before it is finished."""
-        path = self.path / TRAINING_FILE
+        return self.read_json(TRAINING_FILE)
+
+    @property
+    def fingerprint(self) -> str | None:
+        """Hash of the configuration and data that the training began with, if it began."""
+        begun = self.read_json(FINGERPRINT_FILE) or self.training
+        return None if begun is None else str(begun.get("fingerprint"))
+
+    def read_json(self, name: str) -> dict[str, Any] | None:
+        """Reads a JSON file of the run, None if there is none.
+
+        Raises: CorruptFileError when it is not what was written.
+        """
+        path = self.path / name
         if not path.is_file():
             return None
         try:
-            summary: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            content = json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
-            raise CorruptFileError(
-                f"{path} is not the JSON that was written ({error}). Delete it and train again "
-                "with --resume."
-            ) from error
-        return summary
+            raise corrupt_file(path, str(error)) from error
+        if not isinstance(content, dict):
+            raise corrupt_file(path, "it holds no object")
+        return content
 
     def write_json(self, name: str, content: dict[str, Any]) -> None:
         """Writes a JSON file of the run, whole or not at all."""
@@ -95,3 +114,11 @@ class RunFolder:
                 json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n",
                 encoding="utf-8",
             )
+
+
+def corrupt_file(path: Path, reason: str) -> CorruptFileError:
+    """Returns the error of a JSON file of a run that is not what was written."""
+    return CorruptFileError(
+        f"{path} is not the JSON that was written ({reason}). Delete it; `tfrec-llm train … "
+        "--resume` or `tfrec-llm evaluate` writes it anew."
+    )

@@ -44,11 +44,17 @@ from tfrec_llm.workflows.build import (
     prepare,
     read_dataset,
 )
-from tfrec_llm.workflows.run_folder import TRAINING_FILE, RunFolder
+from tfrec_llm.workflows.run_folder import (
+    FINGERPRINT_FILE,
+    TRAINING_FILE,
+    RunFolder,
+    corrupt_file,
+)
 from tfrec_llm.workflows.versions import package_versions
 
 _MAX_VALIDATION_QUERIES = 4000
 _MAX_SAMPLE_QUERIES = 512
+_START_FILE = "checkpoints/start.json"
 
 
 def train(
@@ -80,6 +86,7 @@ def train(
     progress = progress or Silent()
     run = RunFolder.open_for_training(out, resume=resume)
     with locked(run.path / ".lock"):
+        RunFolder.open_for_training(out, resume=resume)  # another process may have been first
         dataset = read_dataset(config.data)
         _, summary = train_dataset(config, dataset, run, resume=resume, progress=progress)
     return summary
@@ -109,17 +116,14 @@ def train_dataset(
             + ", ".join(f"{reason} {count}" for reason, count in rejected.items())
         )
     fingerprint = _fingerprint(config, dataset)
-    if resume and run.training is not None:
-        if run.training["fingerprint"] != fingerprint:
-            raise CheckpointError(
-                f"{run.path} was trained with another configuration or other data. Use a new "
-                "--out folder, or the configuration saved in its config.yaml."
-            )
+    if run.fingerprint not in (None, fingerprint):
+        raise CheckpointError(
+            f"{run.path} was trained with another configuration or other data. Use a new --out "
+            "folder, or the configuration saved in its config.yaml and the data of that time."
+        )
+    if run.training is not None:
         progress.message(f"{run.path} is trained already")
         return prepare(config, dataset, encoder, progress), run.training
-    with atomic_file(run.path / "config.yaml") as temporary:
-        temporary.write_text(dump_config(config), encoding="utf-8")
-    write_quarantine(dataset.quarantine, run.path / "quarantine")
 
     keras.utils.set_random_seed(child_seed(config.train.seed, "weights"))
     prepared = prepare(config, dataset, encoder or build_encoder(config), progress)
@@ -129,6 +133,11 @@ def train_dataset(
         f"interactions, {parts.train.height} to train on, {len(parts.validation)} validation and "
         f"{len(parts.test)} test cases"
     )
+    # Not before: what cannot be trained leaves the folder empty, to be tried again.
+    with atomic_file(run.path / "config.yaml") as temporary:
+        temporary.write_text(dump_config(config), encoding="utf-8")
+    run.write_json(FINGERPRINT_FILE, {"fingerprint": fingerprint})
+    write_quarantine(dataset.quarantine, run.path / "quarantine")
     options: dict[str, Any] = {"fingerprint": fingerprint, "resume": resume, "progress": progress}
     model, clicks, start, selected = _select(config, prepared, run, options)
     refitted = FitResult()
@@ -180,9 +189,12 @@ def _select(
     clicks = prepared.num_clicks(interactions)
     model = build_model(config, len(prepared.catalogue), prepared.encoder.dim)
     evaluate = _validation(config, prepared, model, clicks)
-    chosen = run.path / "checkpoints" / "start.json"
-    if options["resume"] and chosen.exists():
-        start = ChosenStart(**json.loads(chosen.read_text()))
+    chosen = run.read_json(_START_FILE)
+    if chosen is not None:
+        try:
+            start = ChosenStart(**chosen)
+        except TypeError as error:
+            raise corrupt_file(run.path / _START_FILE, str(error)) from error
         _set_start(config, prepared, model, interactions, start)
     else:
         factors = factorise_clicks(
@@ -199,7 +211,7 @@ def _select(
             text_share=config.towers.text_start_share,
             progress=options["progress"],
         )
-        run.write_json("checkpoints/start.json", dataclasses.asdict(start))
+        run.write_json(_START_FILE, dataclasses.asdict(start))
     result = _fit(
         config,
         prepared,

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tfrec_llm.data.queries import Queries
+from tfrec_llm.keras_api import tf
+from tfrec_llm.models.two_tower_model import TwoTowerModel
+from tfrec_llm.models.two_tower_scorer import TwoTowerScorer
+
+Make = Callable[..., Any]
+TEXTS = {"space": np.full(6, 0.3, np.float32), "love": np.linspace(-1, 1, 6).astype(np.float32)}
+POPULARITY = np.arange(10)[::-1].astype(np.float32)
+
+
+def queries(histories: list[list[int]], texts: list[str]) -> Queries:
+    count = len(texts)
+    return Queries(
+        user_ids=[f"u{i}" for i in range(count)],
+        histories=[np.array(h, np.int32) for h in histories],
+        texts=texts,
+        targets=np.zeros(count, np.int32),
+        is_cold_user=np.zeros(count, bool),
+    )
+
+
+def by_hand(model: TwoTowerModel, corpus: np.ndarray, history: list[int], text: str) -> np.ndarray:
+    """One request alone, without padding, items scored one at a time."""
+    if not history and not text:
+        return POPULARITY
+    items = model.embed_items(corpus, tf.range(10)).numpy()
+    recent = history[-model.user_tower.max_history :]
+    user = model.embed_users(
+        tf.constant(items[recent].reshape(1, -1, 4)),
+        tf.ones((1, len(recent)), tf.bool),
+        tf.constant(TEXTS.get(text, np.zeros(6, np.float32))[None]),
+        tf.constant([bool(text)]),
+    ).numpy()[0]
+    return np.array([float(user @ item) for item in items])
+
+
+CASES = [
+    ([1, 2, 3], ""),
+    ([4], "love"),
+    ([], "space"),
+    ([], ""),
+    ([0, 1, 2, 3, 4, 5, 6, 7], "space"),
+    ([9, 9], ""),
+]
+
+
+@pytest.fixture
+def model(make_model: Make) -> TwoTowerModel:
+    return make_model("transformer", max_history=4)
+
+
+def test_scores_equal_those_of_each_request_alone(model: TwoTowerModel, corpus: np.ndarray) -> None:
+    scorer = TwoTowerScorer(model, corpus, POPULARITY, TEXTS)
+    found = scorer.score(queries([c[0] for c in CASES], [c[1] for c in CASES]))
+    assert found.shape == (6, 10) and found.dtype == np.float32
+    for row, (history, text) in zip(found, CASES, strict=True):
+        np.testing.assert_allclose(row, by_hand(model, corpus, history, text), atol=1e-5)
+
+
+def test_a_user_of_whom_nothing_is_known_gets_the_popular_items(
+    model: TwoTowerModel, corpus: np.ndarray
+) -> None:
+    scorer = TwoTowerScorer(model, corpus, POPULARITY)
+    np.testing.assert_array_equal(scorer.score(queries([[], []], ["", ""]))[1], POPULARITY)
+
+
+def test_scores_of_a_query_do_not_depend_on_the_queries_beside_it(
+    model: TwoTowerModel, corpus: np.ndarray
+) -> None:
+    scorer = TwoTowerScorer(model, corpus, POPULARITY, TEXTS)
+    everyone = queries([c[0] for c in CASES], [c[1] for c in CASES])
+    together = scorer.score(everyone)
+    turned = scorer.score(everyone.take([5, 4, 3, 2, 1, 0]))
+    np.testing.assert_allclose(turned[::-1], together, atol=1e-5)
+
+
+def test_no_queries_give_no_scores(model: TwoTowerModel, corpus: np.ndarray) -> None:
+    assert TwoTowerScorer(model, corpus, POPULARITY).score(queries([], [])).shape == (0, 10)

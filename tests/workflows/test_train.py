@@ -1,0 +1,209 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+import tfrec_llm as tr
+from tfrec_llm.config.run_config import RunConfig
+from tfrec_llm.errors import CheckpointError, DataError, UsageError
+from tfrec_llm.serving.trained import TrainedModel
+from tfrec_llm.testing.small_tables import ODD_IDS, SILENT, UNREAD
+from tfrec_llm.workflows.evaluate import evaluate
+from tfrec_llm.workflows.export import export
+from tfrec_llm.workflows.train import train
+
+Config = Callable[..., RunConfig]
+USERS = [("space planet", []), ("", [ODD_IDS[1], "king-2"]), ("food", ["love-3"]), ("", [])]
+
+
+class Killed(BaseException):
+    """Stands for the end of the process."""
+
+
+class KilledAt:
+    """A listener with which the training ends when it comes to a task's step."""
+
+    def __init__(self, task: str, step: int = 1) -> None:
+        self.task, self.step = task, step
+
+    def message(self, text: str) -> None:
+        pass
+
+    def advance(self, task: str, done: int, total: int, note: str = "") -> None:
+        if (task, done) == (self.task, self.step):
+            raise Killed
+
+
+class Told:
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def message(self, text: str) -> None:
+        self.lines.append(text)
+
+    def advance(self, *_: Any) -> None:
+        pass
+
+
+@pytest.mark.parametrize("history", ["mean", "attention", "gru", "lstm", "transformer"])
+def test_every_kind_of_history_answers_alike_in_memory_and_exported(
+    history: str, shop_config: Config, tmp_path: Path, without_fresh_process: None
+) -> None:
+    config = shop_config(f"towers.history={history}", "train.refit=false")
+    summary = train(config, tmp_path / "run")
+    assert len(summary["validation_ndcg@10_by_epoch"]) == 2
+    trained = TrainedModel.load(tmp_path / "run" / "model")
+    assert trained.model.user_tower.get_config()["history_kind"] == history
+    servable = trained.servable(index="brute_force", max_k=50)
+    export(tmp_path / "run", tmp_path / "export")
+    loaded = tr.load(tmp_path / "export")
+    from tfrec_llm.keras_api import tf
+
+    for text, taken in USERS:
+        asked = loaded.recommend(text, taken, k=20)
+        answer = servable.signatures()["recommend"](
+            user_text=tf.constant([text]),
+            history=tf.constant([taken], tf.string, shape=[1, len(taken)]),
+            exclude_ids=tf.constant([[""]]),
+            k=tf.constant(20),
+        )
+        in_memory = [item_id.decode() for item_id in answer["item_ids"].numpy()[0]]
+        assert [r.item_id for r in asked] == in_memory
+        np.testing.assert_allclose([r.score for r in asked], answer["scores"].numpy()[0], atol=1e-5)
+        assert len(set(in_memory)) == 20 and not set(taken) & set(in_memory)
+
+
+@pytest.mark.parametrize("protocol", ["random", "temporal", "cold_items"])
+def test_every_protocol_goes_the_whole_way(
+    protocol: str, shop_config: Config, tmp_path: Path
+) -> None:
+    train(shop_config(f"split.protocol={protocol}"), tmp_path / "run")
+    metrics = evaluate(tmp_path / "run", baselines=protocol == "cold_items")
+    assert metrics["protocol"]["split"] == protocol
+    ours = metrics["models"]["two_tower"]
+    assert ours["all"]["queries"] > 0 and 0.0 <= ours["all"]["recall@10"] <= 1.0
+    if protocol != "cold_items":
+        return
+    for name in ("two_tower", "popularity", "item_knn", "tfidf", "zero_shot"):
+        cold = metrics["models"][name]["cold_items"]
+        assert cold["queries"] == ours["all"]["queries"]
+        for key in ("recall@10_among_cold", "ndcg@10_among_cold"):
+            assert 0.0 <= cold[key] <= 1.0
+        assert cold["recall@10_among_cold"] >= cold["recall@10"]
+    assert metrics["models"]["popularity"]["cold_items"]["recall@5"] == 0.0
+
+
+def test_hidden_items_are_in_no_training_count(shop_config: Config, tmp_path: Path) -> None:
+    train(shop_config("split.protocol=cold_items", "train.epochs=0"), tmp_path / "run")
+    items = pl.read_parquet(tmp_path / "run" / "model" / "items.parquet")
+    never = set(items.filter(pl.col("num_clicks") == 0)["item_id"])
+    assert len(never) == 4 + 2 and {UNREAD, SILENT} <= never
+
+
+def test_the_refit_counts_validation_and_leaves_the_test_out(
+    shop_config: Config, tmp_path: Path
+) -> None:
+    counts = {}
+    for refit in ("true", "false"):
+        train(shop_config(f"train.refit={refit}", "train.epochs=0"), tmp_path / refit)
+        items = pl.read_parquet(tmp_path / refit / "model" / "items.parquet")
+        counts[refit] = items["num_clicks"].sum()
+    cold_users = 3  # of 60, and their five other interactions
+    assert counts["true"] == 360 - 60 - 5 * cold_users
+    assert counts["false"] == counts["true"] - (60 - cold_users)
+
+
+def test_no_epoch_keeps_the_closed_form_start(shop_config: Config, tmp_path: Path) -> None:
+    summary = train(shop_config("train.epochs=0"), tmp_path / "run")
+    assert summary["best_epoch"] == 0
+    assert summary["validation_ndcg@10"] == pytest.approx(summary["start"]["validation_ndcg"])
+
+
+def test_one_seed_gives_one_model_and_another_gives_another(
+    shop_config: Config, trained_shop: Path, tmp_path: Path
+) -> None:
+    for name, seed in (("same", 7), ("other", 8)):
+        train(
+            shop_config("train.epochs=2", "train.patience=2", f"train.seed={seed}"), tmp_path / name
+        )
+    weights = [
+        (folder / "model" / "towers.safetensors").read_bytes()
+        for folder in (trained_shop, tmp_path / "same", tmp_path / "other")
+    ]
+    assert weights[0] == weights[1] != weights[2]
+
+
+@pytest.mark.parametrize(
+    ("task", "step"),
+    [
+        ("encode texts", 32),
+        ("choose start", 2),
+        ("select epoch 1", 1),
+        ("select epoch 2", 2),
+        ("refit epoch 1", 1),
+    ],
+)
+def test_a_training_that_ends_anywhere_can_go_on(
+    task: str, step: int, shop_config: Config, trained_shop: Path, tmp_path: Path
+) -> None:
+    cache = f"encoder.cache_folder={tmp_path / 'cache'}"
+    config = shop_config("train.epochs=2", "train.patience=2", cache)
+    if json.loads((trained_shop / "training.json").read_text())["best_epoch"] == 0:
+        task = task.replace("refit epoch 1", "select epoch 2")  # the refit has no epoch then
+    with pytest.raises(Killed):
+        train(config, tmp_path / "run", progress=KilledAt(task, step))
+    summary = train(config, tmp_path / "run", resume=True)
+    unbroken = json.loads((trained_shop / "training.json").read_text())
+    for key in ("validation_ndcg@10_by_epoch", "best_epoch", "start"):
+        assert summary[key] == unbroken[key]
+    weights = "model/towers.safetensors"
+    assert (tmp_path / "run" / weights).read_bytes() == (trained_shop / weights).read_bytes()
+
+
+def test_a_training_that_ended_before_its_first_epoch_keeps_its_settings(
+    shop_config: Config, tmp_path: Path
+) -> None:
+    with pytest.raises(Killed):
+        train(shop_config(), tmp_path / "run", progress=KilledAt("choose start", 2))
+    with pytest.raises(CheckpointError, match="another configuration"):
+        train(shop_config("towers.embedding_dim=4"), tmp_path / "run", resume=True)
+
+
+def test_settings_that_shape_no_weight_may_change_on_the_way(
+    shop_config: Config, tmp_path: Path
+) -> None:
+    with pytest.raises(Killed):
+        train(shop_config(), tmp_path / "run", progress=KilledAt("select epoch 1"))
+    train(shop_config("index.max_k=7"), tmp_path / "run", resume=True)
+    assert "max_k: 7" in (tmp_path / "run" / "config.yaml").read_text()
+
+
+def test_a_finished_run_is_told_and_kept(shop_config: Config, trained_shop: Path) -> None:
+    told = Told()
+    before = (trained_shop / "training.json").read_bytes()
+    config = shop_config("train.epochs=2", "train.patience=2")
+    summary = train(config, trained_shop, resume=True, progress=told)
+    assert json.loads(before) == summary and (trained_shop / "training.json").read_bytes() == before
+    assert any("trained already" in line for line in told.lines)
+    with pytest.raises(UsageError, match="not empty"):
+        train(config, trained_shop)
+
+
+def test_a_run_that_could_not_begin_leaves_its_folder_free(
+    shop_config: Config, tmp_path: Path
+) -> None:
+    with pytest.raises(DataError):
+        train(shop_config("data.ordered=false", "data.columns.timestamp=nix"), tmp_path / "run")
+    train(shop_config("train.epochs=0"), tmp_path / "run")
+
+
+def test_tables_in_memory_cannot_be_named_in_a_file(shop_config: Config, tmp_path: Path) -> None:
+    config = shop_config("data.source=memory")
+    with pytest.raises(UsageError, match="handed over in Python"):
+        train(config, tmp_path / "run")
