@@ -21,8 +21,8 @@ SMALL_RUN = """
 data: {items: items.csv, interactions: interactions.csv, users: users.csv}
 text: {max_tokens: 16}
 encoder: {preset: ./preset}
-towers: {embedding_dim: 8, max_history: 5}
-train: {epochs: 40, patience: 40, batch_size: 8, uniform_negatives: 16}
+towers: {embedding_dim: 8, max_history: 5, text_start_share: 1.0}
+train: {epochs: 30, patience: 30, batch_size: 8, uniform_negatives: 16, learning_rate: 0.01}
 evaluate: {ks: [5, 10, 100], bootstrap_samples: 50}
 index: {kind: brute_force, max_k: 50}
 """

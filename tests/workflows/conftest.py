@@ -42,8 +42,8 @@ def shop_config(
         f"data: {{items: {shop_tables}/items.csv, interactions: {shop_tables}/interactions.csv, "
         f"users: {shop_tables}/users.csv}}\n"
         f"encoder: {{preset: {tiny_bert}}}\ntext: {{max_tokens: 16}}\n"
-        "towers: {embedding_dim: 8, max_history: 5}\n"
-        "train: {epochs: 1, batch_size: 32, uniform_negatives: 16}\n"
+        "towers: {embedding_dim: 8, max_history: 5, text_start_share: 1.0}\n"
+        "train: {epochs: 1, batch_size: 32, uniform_negatives: 16, learning_rate: 0.02}\n"
         "evaluate: {ks: [5, 10], bootstrap_samples: 20}\nindex: {kind: brute_force, max_k: 50}\n"
     )
     return lambda *overrides: load_config(path, overrides)

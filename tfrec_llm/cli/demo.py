@@ -49,9 +49,9 @@ def _show(summary: dict[str, Any]) -> None:
     output.print_lines(
         "",
         f"Trained in {seconds:.0f} s. What was made:",
-        f"  {run}/metrics.json, report.html   the figures above, and all others",
-        f"  {run}/model                       the trained towers and their encoder",
-        f"  {export}/1                      the SavedModel, for TensorFlow Serving",
+        f"  {run}/metrics.json   the figures above and more; for people: report.html beside it",
+        f"  {run}/model          the trained towers and their encoder",
+        f"  {export}/1         the SavedModel, for TensorFlow Serving",
         "Next:",
         f'  .venv/bin/tfrec-llm recommend {export} --text "a murder in a quiet village"',
         f"  .venv/bin/tfrec-llm similar {export} signal-from-tau",

@@ -78,7 +78,7 @@ def _judge(texts: pl.Series, raw: RawTable, columns: Sequence[str], key: str) ->
         looked = (
             f"columns looked at: {', '.join(columns)}"
             if columns
-            else f"its columns hold none: {', '.join(raw.columns)}"
+            else f"it has no text column among {', '.join(raw.columns)}"
         )
         fault = f"{where}: no row has any text; {looked}. Name others in data.columns.{key}"
         if raw.table == "items":

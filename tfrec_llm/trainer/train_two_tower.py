@@ -14,7 +14,7 @@ import numpy as np
 from tfrec_llm.errors import CheckpointError, TfrecLlmError
 from tfrec_llm.keras_api import keras, tf
 from tfrec_llm.models.two_tower_model import TwoTowerModel
-from tfrec_llm.models.variables_file import restore_variables, save_variables
+from tfrec_llm.models.variables_file import read_state, restore_variables, save_variables
 from tfrec_llm.progress import Progress, Silent
 from tfrec_llm.seeds import child_generator, child_seed
 from tfrec_llm.trainer.sequences import SequenceDataset
@@ -113,13 +113,12 @@ def fit(
     everything = [*model.variables, *optimizer.variables]
     result = FitResult()
     if resume and last.exists():
-        state = restore_variables(last, everything)
-        if state["fingerprint"] != fingerprint:
+        if read_state(last)["fingerprint"] != fingerprint:
             raise CheckpointError(
                 f"{last} was written with another configuration or other data. Use a new --out "
                 "folder, or the configuration saved in the run's config.yaml."
             )
-        result = FitResult(**state["result"])
+        result = FitResult(**restore_variables(last, everything)["result"])
         progress.message(f"{phase}: resumed after epoch {len(result.losses)}")
     writer = tf.summary.create_file_writer(str(log_folder / phase)) if log_folder else None
 
