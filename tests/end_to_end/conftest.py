@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import json
 import os
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 
+import tfrec_llm as tr
 from tfrec_llm.cli.main import main
 from tfrec_llm.testing.small_tables import small_tables
 
@@ -77,9 +79,17 @@ def fails(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
     return run
 
 
+@pytest.fixture(scope="session")
+def load_once() -> Callable[[Path], Any]:
+    return functools.cache(tr.load)
+
+
 @pytest.fixture
-def answers(capsys: pytest.CaptureFixture[str]) -> Callable[..., list[dict[str, Any]]]:
-    """Asks an export with --json in this process; returns the items."""
+def answers(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, load_once: Any
+) -> Callable[..., list[dict[str, Any]]]:
+    """Asks an export with --json in this process, which loads it once; returns the items."""
+    monkeypatch.setattr("tfrec_llm.workflows.recommend.load", load_once)
 
     def ask(*arguments: Any) -> list[dict[str, Any]]:
         capsys.readouterr()

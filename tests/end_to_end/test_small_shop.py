@@ -11,7 +11,6 @@ import polars as pl
 import pytest
 import yaml
 
-import tfrec_llm as tr
 from tfrec_llm.cli.main import main
 from tfrec_llm.testing.small_tables import LONG_TEXT, ODD_IDS, SILENT, UNREAD
 
@@ -113,22 +112,24 @@ def test_an_export_is_one_version_that_a_stock_server_runs(shop_export: Path) ->
     assert (shop_export / "1" / "assets.extra" / "tf_serving_warmup_requests").is_file()
 
 
-def test_a_process_answers_with_one_json_object(shop_export: Path, done: Any) -> None:
+def test_a_process_answers_with_one_json_object(
+    shop_export: Path, done: Any, load_once: Any
+) -> None:
     history = quoted(*ODD_IDS[:2])
     ended = done("recommend", shop_export, "--text", "space 🚀", "--history", history, "--json")
     items = json.loads(ended.stdout)["items"]
     assert len(items) == 10 and set(items[0]) == {"item_id", "title", "score"}
     assert not {i["item_id"] for i in items} & set(ODD_IDS[:2])
-    asked = tr.load(shop_export).recommend("space 🚀", ODD_IDS[:2])
+    asked = load_once(shop_export).recommend("space 🚀", ODD_IDS[:2])
     assert [i["item_id"] for i in items] == [r.item_id for r in asked]
 
 
 def test_similar_items_are_listed_for_a_person(
-    shop_export: Path, capsys: pytest.CaptureFixture[str]
+    shop_export: Path, capsys: pytest.CaptureFixture[str], load_once: Any
 ) -> None:
     assert main(["similar", str(shop_export), ODD_IDS[1], "-k", "3"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    expected = tr.load(shop_export).similar(ODD_IDS[1], k=3)
+    expected = load_once(shop_export).similar(ODD_IDS[1], k=3)
     assert [line.split()[0] for line in lines] == ["1", "2", "3"]
     for line, item in zip(lines, expected, strict=True):
         assert item.item_id in line and line.endswith(f"\t{item.title}")

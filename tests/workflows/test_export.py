@@ -19,34 +19,33 @@ def quick(without_fresh_process: None, trained_shop: Path, tmp_path: Path) -> Ca
     return lambda **options: export(trained_shop, tmp_path / "export", **options)
 
 
-def test_the_kind_and_size_come_from_the_configuration(quick: Any, tmp_path: Path) -> None:
-    summary = quick()
-    assert summary["index"]["kind"] == "brute_force"
-    assert (summary["version"], Path(summary["path"])) == (1, tmp_path / "export" / "1")
-    assert len(load(tmp_path / "export").recommend(k=50)) == 42
-    assert summary["size_bytes"] == sum(
-        p.stat().st_size for p in (tmp_path / "export" / "1").rglob("*") if p.is_file()
-    )
+@pytest.fixture
+def with_leaves(trained_shop: Path, tmp_path: Path) -> Path:
+    """The run, with an index that is approximate even for few items."""
+    run = Path(shutil.copytree(trained_shop, tmp_path / "run"))
+    config = (run / "config.yaml").read_text().replace("num_leaves: null", "num_leaves: 4")
+    (run / "config.yaml").write_text(config.replace("to_search: null", "to_search: 4"))
+    return run
 
 
-def test_kind_and_size_can_be_chosen_and_make_a_new_version(quick: Any, tmp_path: Path) -> None:
-    quick()
-    summary = quick(index="scann", max_k=7)
-    assert summary["version"] == 2 and summary["index"]["kind"] == "scann"
-    assert summary["index_recall@10"] >= 0.9
-    recommender = load(tmp_path / "export")
-    assert recommender.folder.name == "2" and len(recommender.recommend(k=50)) == 7
-    assert load(tmp_path / "export" / "1").folder.name == "1"
-
-
-def test_the_card_has_the_test_figures_where_there_are_some(
+def test_versions_follow_each_other_each_with_its_own_index(
     without_fresh_process: None, trained_shop: Path, tmp_path: Path
 ) -> None:
     run = Path(shutil.copytree(trained_shop, tmp_path / "run"))
     (run / "metrics.json").write_text('{"models": {"two_tower": {"all": {"recall@10": 0.4321}}}}')
-    export(run, tmp_path / "export")
-    card = (tmp_path / "export" / "1" / "model_card.md").read_text()
-    assert "0.4321" in card and "items" in card
+    first = export(run, tmp_path / "export")
+    assert first["index"]["kind"] == "brute_force", "as configured"
+    folder = tmp_path / "export" / "1"
+    assert (first["version"], Path(first["path"])) == (1, folder)
+    files = [p for p in folder.rglob("*") if p.is_file()]
+    assert first["size_bytes"] == sum(p.stat().st_size for p in files)
+    assert "0.4321" in (folder / "model_card.md").read_text()
+
+    second = export(run, tmp_path / "export", index="scann", max_k=7)
+    assert (second["version"], second["index"]["kind"]) == (2, "scann")
+    recommender = load(tmp_path / "export")
+    assert recommender.folder.name == "2" and len(recommender.recommend(k=50)) == 7
+    assert len(load(folder).recommend(k=50)) == 42
 
 
 def test_figures_that_were_changed_are_named(trained_shop: Path, tmp_path: Path) -> None:
@@ -63,12 +62,19 @@ def test_options_that_cannot_be_are_refused(quick: Any, options: Any, tmp_path: 
     assert not (tmp_path / "export").exists()
 
 
+def test_how_much_an_approximate_index_finds_is_told(
+    without_fresh_process: None, with_leaves: Path, tmp_path: Path
+) -> None:
+    summary = export(with_leaves, tmp_path / "export", index="scann")
+    assert summary["index"]["num_leaves"] == 4 and 0.9 <= summary["index_recall@10"] <= 1.0
+
+
 def test_an_index_that_finds_too_little_is_refused(
-    quick: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    with_leaves: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(saved_model, "index_recall", lambda *_, **__: 0.5)
-    with pytest.raises(ExportError, match=r"finds 50% .* 90%"):
-        quick(index="scann")
+    with pytest.raises(ExportError, match="finds 50% .* 90%"):
+        export(with_leaves, tmp_path / "export", index="scann")
     assert not (tmp_path / "export").exists()
 
 

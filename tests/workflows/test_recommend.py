@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import functools
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tfrec_llm.errors import UsageError
+from tfrec_llm.serving.loaded import load
 from tfrec_llm.serving.saved_model import write_export
 from tfrec_llm.serving.trained import TrainedModel
 from tfrec_llm.testing.small_tables import ODD_IDS
@@ -12,13 +15,14 @@ from tfrec_llm.workflows.recommend import recommend, similar
 
 
 @pytest.fixture(scope="module")
-def exported(trained_shop: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def exported(trained_shop: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     servable = TrainedModel.load(trained_shop / "model").servable(index="brute_force", max_k=50)
     folder = tmp_path_factory.mktemp("exported") / "export"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("tfrec_llm.serving.saved_model.check_export", lambda *_: [])
         write_export(servable, folder)
-    return folder
+        patch.setattr("tfrec_llm.workflows.recommend.load", functools.cache(load))
+        yield folder
 
 
 def test_answers_are_plain_values_best_first(exported: Path) -> None:

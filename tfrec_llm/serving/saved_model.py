@@ -84,7 +84,7 @@ def write_export(
                 (folder / "model_card.md").write_text(
                     model_card(facts, metadata or {}), encoding="utf-8"
                 )
-                _check_and_note(servable, folder, requests)
+                _check_and_note(servable, folder, requests, recall)
     except (OSError, tf.errors.OpError, pl.exceptions.PolarsError) as error:
         raise ExportError(
             f"The export could not be written to {out}: {_reason(error)}. Nothing was changed "
@@ -123,7 +123,9 @@ def _write_items(servable: Servable, item_ids: Sequence[str], folder: Path) -> N
     np.save(folder / EMBEDDINGS_FILE, servable.embeddings.numpy(), allow_pickle=False)
 
 
-def _check_and_note(servable: Servable, folder: Path, requests: Sequence[Request]) -> None:
+def _check_and_note(
+    servable: Servable, folder: Path, requests: Sequence[Request], recall: float
+) -> None:
     custom_ops = check_export(folder, servable, requests)
     unknown = [entry["op"] for entry in custom_ops if entry["library"] is None]
     if unknown:
@@ -131,7 +133,7 @@ def _check_and_note(servable: Servable, folder: Path, requests: Sequence[Request
             f"The graph has ops of no library that tfrec_llm knows: {', '.join(unknown)}. No "
             "server could load it. Build the encoder from TensorFlow and tensorflow-text ops."
         )
-    noted = requirements(folder, tf.__version__, custom_ops)
+    noted = {**requirements(folder, tf.__version__, custom_ops), "index_recall@10": recall}
     (folder / REQUIRES_FILE).write_text(
         json.dumps(noted, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
     )

@@ -98,8 +98,8 @@ class TrainedModel:
             feature_dim, digests = int(about["feature_dim"]), dict(about["sha256"])
         except (ValueError, KeyError, TypeError) as error:
             raise CorruptFileError(
-                f"{folder / 'model.json'} is not as it was written ({type(error).__name__}: "
-                f"{error}). Restore it from a copy, or train again."
+                f"{folder / 'model.json'} is not as it was written ({error!r}). "
+                "Restore it from a copy, or train again."
             ) from error
         for name, digest in digests.items():
             if not (folder / name).is_file() or sha256_of_file(folder / name) != digest:

@@ -52,7 +52,9 @@ def small_tables(folder: str | Path, *, seed: int = 0) -> Path:
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     generator = np.random.default_rng(seed)
-    items, clicks, users = [], [], []
+    items: list[tuple[str, str, str]] = []
+    clicks: list[tuple[str, str, int]] = []
+    users: list[tuple[str, str]] = []
     for taste, words in enumerate(_TASTES):
         ids = [ODD_IDS[taste], *(f"{words[0]}-{n}" for n in range(1, _ITEMS_OF_A_TASTE))]
         texts = [" ".join(generator.choice(words, 4)) for _ in ids]

@@ -89,7 +89,7 @@ def export_trained(
         "path": str(version),
         "version": int(version.name),
         "index": servable.index.parameters,
-        "index_recall@10": requires.get("index_recall@10"),
+        "index_recall@10": requires["index_recall@10"],
         "size_bytes": sum(p.stat().st_size for p in version.rglob("*") if p.is_file()),
         "stock_tensorflow_serving": requires["stock_tensorflow_serving"],
     }
