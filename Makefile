@@ -94,7 +94,7 @@ format: install  ## mend what lint and format can mend by themselves
 	$(BIN)/ruff format .
 
 bench: install  ## speed of encoding and search on this machine
-	for script in benchmarks/*.py; do $(BIN)/python "$$script"; done
+	for script in encode_text index_search; do $(BIN)/python benchmarks/$$script.py; done
 
 clean:  ## remove the environment and the caches; runs and exports stay
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -79,7 +79,7 @@ def test_it_goes_on_to_what_an_unbroken_run_comes_to(
     expected, found = (
         load_file(folder / "run" / "model" / "towers.safetensors") for folder in (shop, killed)
     )
-    for name, weights in expected.items():
+    for name, weights in expected.items():  # both of a process with one training
         np.testing.assert_array_equal(found[name], weights, err_msg=name)
 
 
