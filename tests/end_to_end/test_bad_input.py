@@ -235,6 +235,7 @@ def test_data_that_changed_since_is_no_test_set(
     assert sorted(p.name for p in run_copy.iterdir()) == before
 
 
+@pytest.mark.slow
 def test_a_cache_that_was_changed_is_told_and_can_be_mended(
     small: Any, tmp_path: Path, fails: Fails
 ) -> None:

@@ -62,6 +62,7 @@ def test_options_that_cannot_be_are_refused(quick: Any, options: Any, tmp_path: 
     assert not (tmp_path / "export").exists()
 
 
+@pytest.mark.slow
 def test_how_much_an_approximate_index_finds_is_told(
     without_fresh_process: None, with_leaves: Path, tmp_path: Path
 ) -> None:
