@@ -15,7 +15,8 @@ def retrieval_loss(
     share: np.ndarray,
     temperature: float,
 ) -> float:
-    num_queries, num_candidates, num_items = len(queries), len(candidates), len(share)
+    num_queries, num_candidates = len(queries), len(candidates)
+    num_items = sum(value > 0 for value in share)
     num_uniform = num_candidates - num_queries
     total = 0.0
     for i in range(num_queries):

@@ -15,9 +15,10 @@ def number(token):
     return WORD_PIECES.index(token)
 
 
-def preprocessor(max_tokens=8, **options):
+def preprocessor(max_tokens=8, clean="none", stop_words=(), **options):
     options = {"vocabulary": WORD_PIECES, "lowercase": True, **options}
-    return TextPreprocessor(keras_nlp.models.BertTokenizer(**options), max_tokens)
+    tokenizer = keras_nlp.models.BertTokenizer(**options)
+    return TextPreprocessor(tokenizer, max_tokens, clean=clean, stop_words=stop_words)
 
 
 @pytest.fixture(scope="module")
@@ -105,9 +106,35 @@ def test_the_digest_follows_all_that_shapes_the_tokens():
         preprocessor(lowercase=False),
         preprocessor(strip_accents=True),
         preprocessor(vocabulary=[*WORD_PIECES, "moon"]),
+        preprocessor(clean="light"),
+        preprocessor(clean="full"),
+        preprocessor(clean="full", stop_words=["love"]),
     ]
     assert len({one.sha256 for one in changed}) == len(changed)
     assert preprocessor().sha256 == changed[0].sha256
+
+
+def test_the_digest_without_cleaning_never_changes():
+    # Published feature caches and saved encoders carry it.
+    digest = "f94367a1075e08dedeeb93f7014da167552a0dbf6c29db60d5ce02a3ac6e07c7"
+    assert preprocessor().sha256 == digest
+
+
+@pytest.mark.parametrize(
+    ("clean", "tokens"), [("light", ["the", "man", "love"]), ("full", ["man"])]
+)
+def test_texts_are_cleaned_before_their_tokens_are_counted(clean, tokens):
+    words = ["Love"] if clean == "full" else ()
+    one = preprocessor(max_tokens=5, clean=clean, stop_words=words)
+    row = one(tf.constant(["<p>😀 http://the.man/love <b>the</b> man love"]))["token_ids"].numpy()[
+        0
+    ]
+    assert row.tolist() == [START, *map(number, tokens), END]
+
+
+def test_stop_words_without_full_cleaning_are_refused():
+    with pytest.raises(UsageError, match="`clean` is 'none'"):
+        preprocessor(stop_words=["love"])
 
 
 def test_a_limit_without_room_for_a_token_is_refused():
@@ -116,5 +143,5 @@ def test_a_limit_without_room_for_a_token_is_refused():
 
 
 def test_an_unknown_level_of_cleaning_is_refused(eight):
-    with pytest.raises(UsageError, match="`clean` must be one of none, got 'polish'"):
+    with pytest.raises(UsageError, match="`clean` must be one of none, light, full, got 'polish'"):
         TextPreprocessor(eight.tokenizer, 8, clean="polish")

@@ -5,15 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
-from collections.abc import Callable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from tfrec_llm.errors import UsageError
 from tfrec_llm.keras_api import tf
-
-# Cleaning inside the graph: level → function of a string tensor to a string tensor.
-CLEANERS: dict[str, Callable[[Any], Any]] = {"none": tf.identity}
+from tfrec_llm.text.cleaning import check_level, clean_text, cleaning_sha256
 
 _NOT_IN_DIGEST = ("name", "dtype", "trainable", "config_file", "vocabulary", "merges", "proto")
 
@@ -23,12 +21,13 @@ class TextPreprocessor(tf.Module):
 
     Bytes that are not UTF-8 and control characters count as spaces. The text stands between the
     start and the end token of the tokenizer, so an empty text is these two. Longer texts are cut
-    to `max_tokens`, start and end included.
+    to `max_tokens`, start and end included; tokens are counted after the cleaning.
 
     Args:
-        tokenizer: a keras-nlp tokenizer with start and end tokens.
+        tokenizer: a keras-nlp tokenizer; a start or end token that is None is not added.
         max_tokens: int ≥ 3, most tokens of a text.
-        clean: a name in `CLEANERS`. Defaults to "none".
+        clean: "none", "light" or "full", see `clean_text`. Defaults to "none".
+        stop_words: str each, dropped by the level "full" beside its own lists.
 
     Call arguments:
         texts: string `(batch,)`.
@@ -36,7 +35,7 @@ class TextPreprocessor(tf.Module):
     Returns: dict of int32 `(batch, tokens)`: `token_ids`, `segment_ids` (zeros) and
         `padding_mask` (1 for a token), padded to the longest text of the batch.
 
-    Raises: UsageError when `max_tokens` or `clean` is not one of the above.
+    Raises: UsageError when `max_tokens`, `clean` or `stop_words` is not one of the above.
 
     Example:
         >>> from tfrec_llm.keras_api import keras_nlp
@@ -47,17 +46,22 @@ class TextPreprocessor(tf.Module):
         [[2, 5, 6, 3], [2, 3, 0, 0]]
     """
 
-    def __init__(self, tokenizer: Any, max_tokens: int, clean: str = "none") -> None:
+    def __init__(
+        self,
+        tokenizer: Any,
+        max_tokens: int,
+        clean: str = "none",
+        stop_words: Iterable[str] = (),
+    ) -> None:
         super().__init__(name="text_preprocessor")
         if max_tokens < 3:
             raise UsageError(
                 f"`max_tokens` must be at least 3 (start, one token, end), got {max_tokens!r}"
             )
-        if clean not in CLEANERS:
-            raise UsageError(f"`clean` must be one of {', '.join(CLEANERS)}, got {clean!r}")
         self.tokenizer = tokenizer
         self.max_tokens = max_tokens
         self.clean = clean
+        self.stop_words = check_level(clean, stop_words)
         self.pad_token_id = int(getattr(tokenizer, "pad_token_id", None) or 0)
         # Outside a graph a keras-nlp tokenizer returns Python lists, so it never runs there.
         self._token_ids = tf.function(
@@ -90,6 +94,8 @@ class TextPreprocessor(tf.Module):
         options |= {"class": type(self.tokenizer).__name__, "start": self.tokenizer.start_token_id}
         options |= {"end": self.tokenizer.end_token_id, "pad": self.pad_token_id}
         options |= {"max_tokens": self.max_tokens, "clean": self.clean}
+        if self.clean != "none":
+            options |= {"cleaning": cleaning_sha256(self.clean, self.stop_words)}
         digest.update(json.dumps(options, sort_keys=True).encode())
         with tempfile.TemporaryDirectory() as folder:
             self.tokenizer.save_assets(folder)
@@ -99,7 +105,7 @@ class TextPreprocessor(tf.Module):
         return digest.hexdigest()
 
     def _token_ids_in_graph(self, texts: Any) -> Any:
-        texts = CLEANERS[self.clean](texts)
+        texts = clean_text(texts, self.clean, self.stop_words)
         texts = tf.strings.unicode_transcode(
             texts,
             input_encoding="UTF-8",
@@ -108,8 +114,13 @@ class TextPreprocessor(tf.Module):
             replacement_char=ord(" "),
             replace_control_characters=True,
         )
-        token_ids = tf.cast(self.tokenizer(texts), tf.int32)[:, : self.max_tokens - 2]
-        edge = [tf.shape(texts)[0], 1]
-        start = tf.fill(edge, tf.constant(self.tokenizer.start_token_id, tf.int32))
-        end = tf.fill(edge, tf.constant(self.tokenizer.end_token_id, tf.int32))
-        return tf.concat([start, token_ids, end], axis=1)
+        edges = (self.tokenizer.start_token_id, self.tokenizer.end_token_id)
+        num_tokens = self.max_tokens - sum(edge is not None for edge in edges)
+        token_ids = tf.cast(self.tokenizer(texts), tf.int32)[:, :num_tokens]
+        start, end = (
+            []
+            if edge is None  # the model was trained without it
+            else [tf.fill([tf.shape(texts)[0], 1], tf.constant(edge, tf.int32))]
+            for edge in edges
+        )
+        return tf.concat([*start, token_ids, *end], axis=1)

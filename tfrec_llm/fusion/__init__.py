@@ -1,0 +1,1 @@
+"""Token vectors of a text, or of a user and an item, to what a model reads."""
