@@ -20,6 +20,7 @@ class Counted:
 
     def __init__(self, encoder):
         self.encoder, self.dim, self.fingerprint = encoder, encoder.dim, encoder.fingerprint
+        self.num_tokens = encoder.num_tokens
         self.seen = []
 
     def encode(self, texts, **options):
@@ -53,6 +54,28 @@ def test_a_second_call_encodes_nothing_and_gives_the_same_bits(encoder, tmp_path
     encoder.seen.clear()
     second = FeatureCache(tmp_path).features(encoder, TEXTS[::-1])
     assert encoder.seen == [] and np.array_equal(second, first[::-1])
+
+
+def test_token_vectors_are_kept_at_the_width_of_their_texts(tiny_encoder, tmp_path, small_blocks):
+    encoder = Counted(tiny_encoder.token_encoder(12))
+    texts = ["sea", *TEXTS, "the man is eating food by the old river in the young city"]
+    told = []
+
+    class Listener:
+        def message(self, text):
+            told.append(text)
+
+        def advance(self, *_):
+            pass
+
+    features = FeatureCache(tmp_path).features(encoder, texts, progress=Listener())
+    assert features.dtype == np.float16 and features.shape == (len(texts), 12, tiny_encoder.dim)
+    assert "52 texts × at most 12 tokens × 16 in float16, up to 0.00 GB" in told[0]
+    assert features.any(axis=2).sum(axis=1)[[0, -1]].tolist() == [3, 12]  # start, word, end
+    assert {np.load(block).shape[1] for block in blocks(tmp_path)} != {12}
+    encoder.seen.clear()
+    again = FeatureCache(tmp_path).features(encoder, texts[:1])
+    assert encoder.seen == [] and np.array_equal(again[0], features[0, : again.shape[1]])
 
 
 def test_only_new_texts_are_encoded_and_each_once(encoder, tmp_path):

@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 
 import pytest
@@ -6,7 +7,7 @@ import pytest
 from tfrec_llm.encoders import load_preset as load_module
 from tfrec_llm.encoders import presets as presets_module
 from tfrec_llm.encoders.load_preset import load_preset
-from tfrec_llm.encoders.presets import resolve_preset
+from tfrec_llm.encoders.presets import REFUSED, resolve_preset
 from tfrec_llm.errors import EncoderError
 from tfrec_llm.files import sha256_of_file
 
@@ -92,6 +93,51 @@ def test_a_changed_minilm_is_refused_with_both_digests(tmp_path, monkeypatch):
 def test_an_unknown_name_is_answered_with_a_better_one(name, message):
     with pytest.raises(EncoderError, match=message):
         resolve_preset(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("bart_base_en", "is a Bart.* encoder with a decoder.* Use instead roberta_base_en"),
+        ("bloom_560m_multi", "is a Bloom.* made to generate text.* Use instead bge_m3"),
+        ("f_net_base_en", "is a FNet.* would depend on the other texts.* Use instead distil_bert"),
+        ("falcon_refinedweb_1b_en", "is a Falcon.* Use instead qwen3_embedding_0.6b_en"),
+        ("llama2_7b_en", "is a Llama.* 28 GB of weights"),
+        ("llama3_8b_en", "is a Llama3.* made to generate text"),
+        ("mistral_7b_en", "is a Mistral.* 28 GB of weights"),
+        ("opt_125m_en", "is a OPT.* Use instead gpt2_base_en"),
+    ],
+)
+def test_a_preset_of_a_refused_family_is_told_why_and_what_to_take(name, message):
+    with pytest.raises(EncoderError, match=message):
+        resolve_preset(name)
+
+
+@pytest.mark.parametrize("family", REFUSED)
+def test_a_folder_of_a_refused_family_is_told_why_and_what_to_take(family, tiny_folder, tmp_path):
+    folder = copy_of(tiny_folder, tmp_path)
+    change_json(folder / "config.json", class_name=family)
+    with pytest.raises(EncoderError) as caught:
+        resolve_preset(folder)
+    reason, instead = REFUSED[family]
+    assert f"describes a {family}" in str(caught.value)
+    assert reason in str(caught.value) and f"Use instead {instead}" in str(caught.value)
+
+
+def test_what_is_offered_instead_of_a_refused_family_is_supported():
+    for _, instead in REFUSED.values():
+        names = re.findall(r"[a-z0-9.]+(?:_[a-z0-9.]+)+", instead)
+        assert names
+        for name in names:
+            assert resolve_preset(name.rstrip(".")).name
+
+
+def test_a_model_that_reads_images_too_is_refused(tiny_folder, tmp_path):
+    folder = copy_of(tiny_folder, tmp_path)
+    config = {"vision_encoder": {"class_name": "Gemma3VisionEncoder"}}
+    change_json(folder / "config.json", class_name="Gemma3Backbone", config=config)
+    with pytest.raises(EncoderError, match="a Gemma3Backbone that reads images too"):
+        resolve_preset(folder)
 
 
 def test_a_folder_with_a_pickle_alone_is_refused(huggingface_folder):

@@ -210,7 +210,7 @@ def test_weights_are_listed_without_random_states(tiny_encoder):
 @pytest.mark.parametrize(
     ("settings", "error", "message"),
     [
-        ({"pooling": "max"}, UsageError, "`pooling` must be one of mean, got 'max'"),
+        ({"pooling": "median"}, UsageError, "`pooling` must be one of mean, got 'median'"),
         ({"precision": "float64"}, UsageError, "`precision` must be one of float32, mixed_bfl"),
         ({"clean": "full"}, UsageError, "`clean` must be one of none, got 'full'"),
         ({"max_tokens": 65}, EncoderError, "`max_tokens` is 65, but .* at most 64 tokens"),

@@ -22,6 +22,7 @@ class WordEncoder:
     """The mean of a vector for each word; a table gives one known word a vector of its own."""
 
     dim = FEATURES
+    num_tokens = None
 
     def __init__(self) -> None:
         draw = np.random.default_rng(3)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from tfrec_llm.keras_api import tf
 from tfrec_llm.testing.layer_checks import check_layer, randomise
 from tfrec_llm.towers.text_projection import TextProjection
 
@@ -64,3 +65,13 @@ def test_zero_features_and_no_features_give_finite_answers() -> None:
     layer, _ = started()
     assert np.isfinite(layer(np.zeros((2, 6), np.float32))).all()
     assert layer(np.zeros((0, 6), np.float32)).shape == (0, 4)
+
+
+def test_features_that_say_nothing_give_zeros_and_move_no_weight():
+    layer = TextProjection(2)
+    layer.build((None, 1))
+    layer.set_start(np.ones(1), np.ones((1, 2)), np.ones(2))
+    with tf.GradientTape() as tape:
+        total = tf.reduce_sum(layer(tf.ones((3, 1))))
+    assert float(total) == 0.0
+    assert not np.any(tape.gradient(total, layer.linear.bias.value))

@@ -29,7 +29,7 @@ def test_each_item_has_the_features_of_its_text(
     prepared: Prepared, shop_config: Callable[..., RunConfig]
 ) -> None:
     assert prepared.catalogue.item_ids[0] == ODD_IDS[0]
-    expected = build_encoder(shop_config()).encode(prepared.catalogue.texts)
+    expected = build_encoder(shop_config(), []).encode(prepared.catalogue.texts)
     np.testing.assert_allclose(prepared.item_features, expected, atol=1e-5)
 
 
@@ -46,12 +46,14 @@ def test_clicks_are_counted_for_every_item(prepared: Prepared) -> None:
     assert counts[-2:].tolist() == [0, 0]
 
 
-def test_the_model_has_the_shape_that_was_asked_for(shop_config: Callable[..., RunConfig]) -> None:
+def test_the_model_has_the_shape_that_was_asked_for(
+    shop_config: Callable[..., RunConfig], prepared: Prepared
+) -> None:
     for item_ids in ("true", "false"):
         config = shop_config(
             f"towers.item_ids={item_ids}", "towers.embedding_dim=6", "towers.history=gru"
         )
-        model = build_model(config, 42, 16)
+        model = build_model(config, 42, prepared.encoder)
         assert model.embedding_dim == 6 and model.feature_dim == 16
         has_ids = any(tuple(v.shape)[0:1] in ((42,), (43,)) for v in model.variables)
         assert has_ids == (item_ids == "true")

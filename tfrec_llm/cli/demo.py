@@ -20,7 +20,8 @@ def demo(
 ) -> None:
     """Go the whole way on a small bookshop.
 
-    Trains, measures, exports and recommends; needs no data and no network.
+    Pretrains an encoder for its Chinese texts, trains, measures, exports and recommends; needs no
+    data and no network.
     """
     with output.working() as progress:
         from tfrec_llm.workflows.demo import demo as run_demo
@@ -44,12 +45,15 @@ def _show(summary: dict[str, Any]) -> None:
                 for item in answer["items"]
             ]
         )
+    output.print_lines("", "Texts cleaned as text: {clean: light} does it:")
+    output.print_lines(*(f"  {text} → {cleaned}" for text, cleaned in summary["cleaned"]))
     run, export = summary["run"], summary["export"]
     seconds = summary["training"]["total_seconds"]
     output.print_lines(
         "",
         f"Trained in {seconds:.0f} s. What was made:",
         f"  {run}/metrics.json   the figures above and more; for people: report.html beside it",
+        f"  {summary['encoder_zh']}         the language model of the Chinese texts",
         f"  {run}/model          the trained towers and their encoder",
         f"  {export}/1         the SavedModel, for TensorFlow Serving",
         "Next:",

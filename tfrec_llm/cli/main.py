@@ -15,8 +15,10 @@ import tfrec_llm
 from tfrec_llm.cli.demo import demo
 from tfrec_llm.cli.doctor import doctor
 from tfrec_llm.cli.encode import encode
+from tfrec_llm.cli.encoders import encoders
 from tfrec_llm.cli.evaluate import evaluate
 from tfrec_llm.cli.export import export
+from tfrec_llm.cli.pretrain_encoder import pretrain_encoder
 from tfrec_llm.cli.recommend import recommend
 from tfrec_llm.cli.similar import similar
 from tfrec_llm.cli.train import train
@@ -30,6 +32,8 @@ _VERBS: tuple[tuple[Callable[..., None], str], ...] = (
     (recommend, 'tfrec-llm recommend exports/books --text "space opera" --history dune -k 5'),
     (similar, "tfrec-llm similar exports/books dune -k 5"),
     (encode, "tfrec-llm encode items.csv --encoder all_minilm_l6_v2_en --out vectors.parquet"),
+    (encoders, "tfrec-llm encoders --suggest --items 20000 --language en --device cpu"),
+    (pretrain_encoder, "tfrec-llm pretrain-encoder texts.txt --out encoders/mine --dim 128"),
     (demo, "tfrec-llm demo --out runs/demo"),
     (doctor, "tfrec-llm doctor"),
 )
@@ -41,7 +45,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 for _verb, _example in _VERBS:
-    app.command(_verb.__name__, epilog=f"\b\nExample:\n  {_example}")(_verb)
+    app.command(_verb.__name__.replace("_", "-"), epilog=f"\b\nExample:\n  {_example}")(_verb)
 
 
 @app.callback(

@@ -29,6 +29,10 @@ def recommend(
         typer.Option("--exclude", metavar="ID,ID", help=f"Items to leave out. {_HOW}"),
     ] = None,
     k: K = 10,
+    rerank: Annotated[
+        bool,
+        typer.Option("--rerank", help="Let the ranker of the export order the candidates anew."),
+    ] = False,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -42,7 +46,9 @@ def recommend(
     with output.working():
         from tfrec_llm.workflows.recommend import recommend as recommend_items
 
-        items = recommend_items(export, text=text, history=history_ids, exclude=exclude_ids, k=k)
+        items = recommend_items(
+            export, text=text, history=history_ids, exclude=exclude_ids, k=k, rerank=rerank
+        )
     if as_json:
         output.print_json({"items": items})
     else:

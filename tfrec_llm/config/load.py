@@ -267,7 +267,7 @@ def _with_absolute_paths(
             return {name: absolute(child, (*key, name)) for name, child in value.items()}
         if not isinstance(value, str) or key not in schemas:
             return value
-        if key == ("encoder", "preset"):
+        if key in (("encoder", "preset"), ("encoder", "preset_zh")):
             is_path = "://" not in value and ("/" in value or os.path.isdir(folder / value))
         else:
             is_path = "path" in describe(schemas[key])

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Share = Annotated[float, Field(ge=0.0, lt=1.0)]
+LEARNED_POOLINGS = ("weighted", "attention", "lstm", "gru")
 
 
 class Section(BaseModel):
@@ -80,27 +81,55 @@ class SplitSection(Section):
     test_share: Annotated[float, Field(gt=0.0, lt=0.5)] = Field(
         0.1, description="protocol temporal: newest share of the interactions for the test"
     )
+    train_share: Annotated[float, Field(gt=0.0, le=1.0)] = Field(
+        1.0, description="seeded share of the training interactions that is kept"
+    )
 
 
 class TextSection(Section):
     """How text is made ready for the language model."""
 
-    clean: Literal["none"] = "none"
+    clean: Literal["none", "light", "full"] = "none"
+    stop_words: Path | None = Field(
+        None, description="clean: full drops these words too, one a line, beside its own lists"
+    )
     language: Literal["auto", "en", "zh"] = "auto"
     max_tokens: int = Field(64, ge=4, le=512)
 
 
 class EncoderSection(Section):
-    """The language model."""
+    """What turns a text into features: a language model, or a plain encoding of its words."""
 
+    kind: Literal[
+        "language_model", "tfidf", "bm25", "one_hot", "word_embedding", "sparse_coding", "none"
+    ] = Field("language_model", description="the others are the encodings to compare it with")
     preset: str = "all_minilm_l6_v2_en"
-    pooling: Literal["mean"] = "mean"
+    preset_zh: str | None = Field(
+        None, description="a second language model, which reads the texts that are in Chinese"
+    )
+    pooling: Literal[
+        "mean", "cls", "max", "last", "sif", "layers", "weighted", "attention", "lstm", "gru"
+    ] = Field("mean", description="tokens → one vector; the last four are learned with the towers")
+    pooling_heads: int = Field(4, ge=1, le=64, description="of pooling: attention")
+    pooling_layers: int = Field(4, ge=1, le=64, description="of pooling: layers, last ones joined")
     mode: Literal["frozen"] = "frozen"
     precision: Literal["float32", "mixed_bfloat16"] = "float32"
     batch_size: int = Field(32, ge=1)
+    num_words: int = Field(20_000, ge=1, description="vocabulary of the encodings of words")
+    dim: int = Field(256, ge=2, le=4096, description="width of the encodings of words")
     cache_folder: Path | None = Field(
         None, description="null: $TFREC_LLM_CACHE, else ~/.cache/tfrec_llm"
     )
+
+
+class ModelSection(Section):
+    """Which recommender is trained on the features."""
+
+    kind: Literal["two_tower", "matrix_factorisation"] = "two_tower"
+    loss: Literal["bpr", "warp", "softmax"] = Field(
+        "softmax", description="of matrix_factorisation; two_tower has its sampled softmax"
+    )
+    start: Literal["als", "random"] = Field("als", description="of matrix_factorisation")
 
 
 class TowersSection(Section):
@@ -138,9 +167,41 @@ class TrainSection(Section):
     text_search_weight: float = Field(
         0.2, ge=0.0, description="weight of asking for items by their own text, 0: not done"
     )
+    text_copies: int = Field(
+        0, ge=0, le=16, description="augmented copies of each item text, drawn from in training"
+    )
+    token_dropout: Share = Field(0.1, description="of text_copies: share of the words left out")
+    span_deletion: Share = Field(0.2, description="of text_copies: share of the text cut in one")
+    swap_fields: bool = Field(True, description="of text_copies: the text columns change places")
+    start_from: Path | None = Field(
+        None,
+        description="another run with the same encoder and widths, whose text part and user "
+        "tower this one starts from",
+    )
     patience: int = Field(4, ge=1, description="epochs without a better validation NDCG@10")
     refit: bool = Field(True, description="train again on training + validation before the test")
     seed: int = Field(7, ge=0)
+
+
+class RankerSection(Section):
+    """The pointwise ranker, which orders the candidates of the retriever anew."""
+
+    train: bool = False
+    fusion: Literal["concat", "correlation"] = "correlation"
+    token_dim: int | None = Field(
+        64, ge=2, description="tokens are projected to it before the LSTM; null: they are not"
+    )
+    lstm_units: int = Field(128, ge=1)
+    max_tokens: int = Field(32, ge=1, description="tokens of a text that the ranker reads")
+    max_history: int = Field(20, ge=1, description="items of a history that the ranker reads")
+    negatives: int = Field(4, ge=1, description="sampled for each positive pair")
+    hard_share: Share = Field(
+        0.5, description="share of the negatives from the retriever's own candidates"
+    )
+    batch_size: int = Field(256, ge=2)
+    epochs: int = Field(5, ge=1)
+    learning_rate: float = Field(0.002, gt=0.0)
+    candidates: int = Field(100, ge=1, description="of the retriever, that are ordered anew")
 
 
 class EvaluateSection(Section):
@@ -170,6 +231,43 @@ class RunConfig(Section):
     text: TextSection = Field(default_factory=TextSection)
     encoder: EncoderSection = Field(default_factory=EncoderSection)
     towers: TowersSection = Field(default_factory=TowersSection)
+    model: ModelSection = Field(default_factory=ModelSection)
     train: TrainSection = Field(default_factory=TrainSection)
+    ranker: RankerSection = Field(default_factory=RankerSection)
     evaluate: EvaluateSection = Field(default_factory=EvaluateSection)
     index: IndexSection = Field(default_factory=IndexSection)
+
+    @model_validator(mode="after")
+    def _encoder_fits(self) -> RunConfig:
+        kind, is_learned = self.encoder.kind, self.encoder.pooling in LEARNED_POOLINGS
+        if kind == "sparse_coding" and is_learned:
+            raise ValueError(
+                "encoder.kind `sparse_coding` codes one vector a text, which encoder.pooling "
+                f"`{self.encoder.pooling}` does not give; use mean, cls, max, last, sif or layers"
+            )
+        if kind == "word_embedding" and self.model.kind == "matrix_factorisation":
+            raise ValueError(
+                "encoder.kind `word_embedding` is learned with two towers; use model.kind "
+                "two_tower, or encoder.kind tfidf"
+            )
+        if kind == "none" and not self.towers.item_ids:
+            raise ValueError(
+                "encoder.kind `none` leaves nothing but ids: set towers.item_ids to true"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _factorisation_has_what_it_needs(self) -> RunConfig:
+        if self.model.kind == "matrix_factorisation":
+            if self.encoder.pooling in LEARNED_POOLINGS:
+                raise ValueError(
+                    "model.kind `matrix_factorisation` takes one vector a text and cannot learn "
+                    f"encoder.pooling `{self.encoder.pooling}`; use mean, cls, max, last, sif or "
+                    "layers, or model.kind two_tower"
+                )
+            if not self.towers.item_ids:
+                raise ValueError(
+                    "model.kind `matrix_factorisation` factorises ids: set towers.item_ids to "
+                    "true, or use model.kind two_tower"
+                )
+        return self

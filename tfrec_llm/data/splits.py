@@ -16,6 +16,7 @@ from tfrec_llm.seeds import child_generator
 PROTOCOLS = ("leave_one_out", "random", "temporal", "cold_items")
 _EVENT_COLUMNS = ["user_id", "item_number", "position"]
 _TRAIN, _VALIDATION, _TEST, _COLD = "train", "validation", "test", "cold"
+_DROPPED = "dropped"
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,7 @@ def split(
     cold_user_share: float = 0.05,
     cold_item_share: float = 0.1,
     test_share: float = 0.1,
+    train_share: float = 1.0,
     seed: int = 7,
 ) -> Split:
     """Holds out a validation and a test part.
@@ -73,6 +75,11 @@ def split(
     and validation: cold users, tested on the same target, with all before it (`random`: all but
     it) as history. In `temporal` cold users are those who come after the cut.
 
+    With a `train_share` below 1 only a part of the training interactions is kept, drawn from all
+    of them alike; with one seed a smaller part lies within a larger one. The cases and their
+    targets stay, but what was dropped stands in no history either, as in a shop with less data: a
+    user may be left without any. Histories of cold users by share are not thinned.
+
     What is drawn depends on the seed and on the ids, not on the order of rows.
 
     Args:
@@ -82,6 +89,7 @@ def split(
         cold_user_share: float in [0, 1), rounded to whole users; one user at least stays warm.
         cold_item_share: float in (0, 1), rounded to whole items, at least one.
         test_share: float in (0, 0.5), rounded to whole interactions, at least one.
+        train_share: float in (0, 1], rounded to whole interactions, at least one.
         seed: int, the seed of the run.
 
     Returns: the split. Cases come in the order of the dataset's interactions.
@@ -97,7 +105,7 @@ def split(
         >>> parts.train["item_number"].to_list(), parts.test.targets.tolist()
         ([0, 0], [2])
     """
-    _check_arguments(protocol, cold_user_share, cold_item_share, test_share)
+    _check_arguments(protocol, cold_user_share, cold_item_share, test_share, train_share)
     if not dataset.has_order and protocol in ("leave_one_out", "temporal"):
         raise DataError(
             f"protocol {protocol} needs interactions in order, and {dataset.name} has none: "
@@ -113,11 +121,18 @@ def split(
     else:
         ranks = _newest_first(events) if protocol == "leave_one_out" else _at_random(events, seed)
         parts = _parts_by_user(events, ranks, cold_user_share, seed)
-    return _assemble(protocol, events.with_columns(parts.alias("part")), cold_items, dataset)
+    events = events.with_columns(
+        parts.alias("part"), _thinned(events, parts, train_share, seed).alias("kept_part")
+    )
+    return _assemble(protocol, events, cold_items, dataset)
 
 
 def _check_arguments(
-    protocol: str, cold_user_share: float, cold_item_share: float, test_share: float
+    protocol: str,
+    cold_user_share: float,
+    cold_item_share: float,
+    test_share: float,
+    train_share: float,
 ) -> None:
     if protocol not in PROTOCOLS:
         raise UsageError(f"protocol {protocol!r} is unknown; take one of {', '.join(PROTOCOLS)}")
@@ -127,6 +142,8 @@ def _check_arguments(
         raise UsageError(f"cold_item_share must lie in (0, 1), got {cold_item_share}")
     if not 0.0 < test_share < 0.5:
         raise UsageError(f"test_share must lie in (0, 0.5), got {test_share}")
+    if not 0.0 < train_share <= 1.0:
+        raise UsageError(f"train_share must lie in (0, 1], got {train_share}")
 
 
 def _events(dataset: Dataset, catalogue: Catalogue) -> pl.DataFrame:
@@ -241,26 +258,43 @@ def _parts_by_item(
     return pl.Series("part", part.tolist(), dtype=pl.String)
 
 
+def _thinned(events: pl.DataFrame, parts: pl.Series, train_share: float, seed: int) -> pl.Series:
+    """Returns the parts, those training interactions that are not kept as `_DROPPED`."""
+    train = events.with_columns(parts.alias("part")).with_row_index("row")
+    rows = train.filter(pl.col("part") == _TRAIN).sort("user_id", "item_id")["row"].to_numpy()
+    if train_share == 1.0 or not len(rows):
+        return parts
+    order = child_generator(seed, "train_share").permutation(len(rows))
+    kept = np.array(parts.to_list(), dtype=object)
+    kept[rows[order[max(1, round(train_share * len(rows))) :]]] = _DROPPED
+    return pl.Series(kept.tolist(), dtype=pl.String)
+
+
 # From parts to frames and cases.
 
 
 def _assemble(
     protocol: str, events: pl.DataFrame, cold_items: np.ndarray, dataset: Dataset
 ) -> Split:
-    train = events.filter(pl.col("part") == _TRAIN)
-    train_and_validation = events.filter(pl.col("part").is_in([_TRAIN, _VALIDATION]))
-    cold_histories = events.filter(pl.col("part").is_in([_TRAIN, _VALIDATION, _COLD]))
+    train = events.filter(pl.col("kept_part") == _TRAIN)
+    train_and_validation = events.filter(pl.col("kept_part").is_in([_TRAIN, _VALIDATION]))
+    before_test = [_TRAIN, _VALIDATION, _COLD]
     texts = dict(dataset.users.select("user_id", "text").iter_rows())
     hides_items = protocol == "cold_items"
 
     validation = _queries(events.filter(pl.col("part") == _VALIDATION), train, train, texts)
+    targets = events.filter(pl.col("part") == _TEST)
+    only_before = hides_items and dataset.has_order
+    if hides_items:  # whom to ask does not depend on what is kept of the training part
+        whole = events.filter(pl.col("part").is_in(before_test))
+        start, stop = _history_bounds(targets, whole, only_before)
+        targets = targets.filter(pl.Series(stop > start))
     test = _queries(
-        events.filter(pl.col("part") == _TEST),
-        cold_histories,
+        targets,
+        events.filter(pl.col("kept_part").is_in(before_test)),
         train_and_validation,
         texts,
-        only_before=hides_items and dataset.has_order,
-        leave_out_empty=hides_items,
+        only_before=only_before,
     )
     for part, found in (("training", train), ("validation", validation), ("test", test)):
         if len(found) == 0:
@@ -292,7 +326,6 @@ def _queries(
     texts: dict[str, str],
     *,
     only_before: bool = False,
-    leave_out_empty: bool = False,
 ) -> Queries:
     """Makes a case of each target.
 
@@ -302,24 +335,30 @@ def _queries(
         known: interactions trained on; a user who has none here is cold.
         texts: user id to text.
         only_before: leaves out what comes after the target.
-        leave_out_empty: leaves out cases whose history is empty.
     """
+    start, stop = _history_bounds(targets, histories, only_before)
+    items = histories["item_number"].to_numpy()
+    user_ids = targets["user_id"].to_list()
+    known_users = known["user_number"].to_numpy()
+    return Queries(
+        user_ids=user_ids,
+        histories=[items[a:b] for a, b in zip(start, stop, strict=True)],
+        texts=[texts.get(user_id, "") for user_id in user_ids],
+        targets=targets["item_number"].to_numpy(),
+        is_cold_user=~np.isin(targets["user_number"].to_numpy(), known_users),
+    )
+
+
+def _history_bounds(
+    targets: pl.DataFrame, histories: pl.DataFrame, only_before: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the first row of each target's history, and the row after its last."""
     users = targets["user_number"].to_numpy()
     history_users = histories["user_number"].to_numpy()
     start = np.searchsorted(history_users, users, side="left")
-    stop = np.searchsorted(history_users, users, side="right")
-    if only_before:
-        positions, history_positions = targets["position"], histories["position"]
-        stride = 1 + max(pl.concat([positions, history_positions]).to_list(), default=0)
-        keys = history_users * stride + history_positions.to_numpy()
-        stop = np.searchsorted(keys, users * stride + positions.to_numpy())
-    rows = np.flatnonzero(stop > start) if leave_out_empty else np.arange(len(users))
-    items = histories["item_number"].to_numpy()
-    user_ids = targets["user_id"].gather(rows).to_list()
-    return Queries(
-        user_ids=user_ids,
-        histories=[items[start[row] : stop[row]] for row in rows],
-        texts=[texts.get(user_id, "") for user_id in user_ids],
-        targets=targets["item_number"].to_numpy()[rows],
-        is_cold_user=~np.isin(users[rows], known["user_number"].to_numpy()),
-    )
+    if not only_before:
+        return start, np.searchsorted(history_users, users, side="right")
+    positions, history_positions = targets["position"], histories["position"]
+    stride = 1 + max(pl.concat([positions, history_positions]).to_list(), default=0)
+    keys = history_users * stride + history_positions.to_numpy()
+    return start, np.searchsorted(keys, users * stride + positions.to_numpy())

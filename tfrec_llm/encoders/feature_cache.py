@@ -1,9 +1,11 @@
-"""Text vectors on disk, so that no text is encoded twice by one encoder.
+"""Text features on disk, so that no text is encoded twice by one encoder.
 
 Each encoder has a folder, named for its fingerprint, of numbered blocks that are written once and
 never changed:
 
-    block-000000.npy      float32 (rows, dim), read through a memory map
+    block-000000.npy      float32 (rows, dim), or of token vectors float16 (rows, tokens, dim) with
+                          zeros at padding, tokens as many as the longest text of the block has;
+                          read through a memory map
     block-000000.keys     sha256 of the .npy file, the sha256 of each row's text, and the sha256
                           of all that stands before: 32 bytes each
 
@@ -41,13 +43,17 @@ class Encoder(Protocol):
     dim: int
 
     @property
+    def num_tokens(self) -> int | None:
+        """Most token vectors of a text, None for one vector a text."""
+
+    @property
     def fingerprint(self) -> str:
         """Hex digest of all that shapes the vectors."""
 
     def encode(
         self, texts: list[str], *, batch_size: int = 32, progress: Progress | None = None
     ) -> np.ndarray:
-        """Returns float32 `(n, dim)`."""
+        """Returns float32 `(n, dim)`, or float16 `(n, tokens, dim)`."""
 
 
 class FeatureCache:
@@ -89,12 +95,22 @@ class FeatureCache:
             batch_size: int, passed on to the encoder.
             progress: told of the texts that are encoded.
 
-        Returns: float32 `(n, dim)` in the order of `texts`.
+        Returns: float32 `(n, dim)` in the order of `texts`; of an encoder of token vectors float16
+            `(n, longest, dim)`, zeros at padding. How much memory these take is told before it is
+            spent.
         Raises: CorruptFileError when a stored file is cut or changed; UsageError when the folder
             cannot be written.
         """
         progress = progress or Silent()
-        store = _Store(self.folder / encoder.fingerprint[:_FOLDER_CHARACTERS], encoder.dim)
+        num_dims = 2 if encoder.num_tokens is None else 3
+        folder = self.folder / encoder.fingerprint[:_FOLDER_CHARACTERS]
+        store = _Store(folder, encoder.dim, num_dims)
+        if encoder.num_tokens is not None and texts:
+            num_bytes = 2 * len(texts) * encoder.num_tokens * encoder.dim
+            progress.message(
+                f"token features: {len(texts)} texts × at most {encoder.num_tokens} tokens × "
+                f"{encoder.dim} in float16, up to {num_bytes / 1e9:.2f} GB of memory and of disk"
+            )
         keys = [hashlib.sha256(text.encode("utf-8", "replace")).digest() for text in texts]
         store.read_new_blocks()
         if any(key not in store for key in keys):
@@ -160,9 +176,10 @@ def _encode_missing(
 class _Store:
     """The blocks of one encoder."""
 
-    def __init__(self, folder: Path, dim: int) -> None:
+    def __init__(self, folder: Path, dim: int, num_dims: int) -> None:
         self.folder = folder
         self.dim = dim
+        self._num_dims = num_dims
         self._blocks: set[int] = set()
         self._place: dict[bytes, tuple[int, int]] = {}
 
@@ -197,7 +214,8 @@ class _Store:
         """Writes one block: the vectors, then the keys that make it count."""
         number = max(self._blocks, default=-1) + 1
         content = io.BytesIO()
-        np.save(content, np.ascontiguousarray(vectors, dtype="<f4"), allow_pickle=False)
+        dtype = "<f4" if self._num_dims == 2 else "<f2"
+        np.save(content, np.ascontiguousarray(vectors, dtype=dtype), allow_pickle=False)
         body = hashlib.sha256(content.getbuffer()).digest() + b"".join(keys)
         with self._write_errors():
             with atomic_file(self._vectors_file(number)) as temporary:
@@ -207,12 +225,21 @@ class _Store:
         self._take(number, keys)
 
     def vectors(self, keys: list[bytes]) -> np.ndarray:
-        """Gathers the vectors of known keys, float32 `(len(keys), dim)`."""
+        """Gathers the features of known keys, in the order of the keys."""
         places = np.array([self._place[key] for key in keys], np.int64).reshape(-1, 2)
-        result = np.empty((len(keys), self.dim), np.float32)
-        for number in np.unique(places[:, 0]):
+        blocks = {int(number): self._read_block(int(number)) for number in np.unique(places[:, 0])}
+        if self._num_dims == 2:
+            result = np.empty((len(keys), self.dim), np.float32)
+        else:
+            longest = max((block.shape[1] for block in blocks.values()), default=1)
+            result = np.zeros((len(keys), longest, self.dim), np.float16)
+        for number, block in blocks.items():
             wanted = np.flatnonzero(places[:, 0] == number)
-            result[wanted] = self._read_block(int(number))[places[wanted, 1]]
+            found = block[places[wanted, 1]]
+            if self._num_dims == 2:
+                result[wanted] = found
+            else:
+                result[wanted, : found.shape[1]] = found
         return result
 
     def _read_block(self, number: int) -> np.ndarray:
@@ -226,7 +253,7 @@ class _Store:
             block: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError) as error:  # missing, empty, unreadable
             raise _corrupt(path) from error
-        if block.ndim != 2 or block.shape[1] != self.dim:
+        if block.ndim != self._num_dims or block.shape[-1] != self.dim:
             raise _corrupt(path)
         return block
 

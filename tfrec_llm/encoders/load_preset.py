@@ -14,6 +14,11 @@ from tfrec_llm.keras_api import keras
 def load_preset(preset: ResolvedPreset, precision: str = "float32") -> tuple[Any, Any]:
     """Loads the tokenizer and the backbone of a preset, from safetensors or HDF5 only.
 
+    A T5 comes as its encoder and a Gemma 3 text embedder with its projections (`EncoderPart`), so
+    every backbone has the inputs `token_ids` and `padding_mask`. The tokenizer marks the edges of
+    a text as the model was trained on them: no start token for T5 (nor Qwen3, which has none),
+    and Qwen3's end of a document, `<|endoftext|>`, rather than that of a chat turn.
+
     Two things that keras-nlp converts amiss from Hugging Face folders are put right: uncased
     WordPiece models expect texts without accents (an accented word becomes unknown otherwise),
     and BERT there uses the exact GELU. The latter is left approximate in bfloat16, whose
@@ -36,9 +41,13 @@ def load_preset(preset: ResolvedPreset, precision: str = "float32") -> tuple[Any
     """
     from tfrec_llm.keras_api import keras_nlp
 
-    options = _tokenizer_options(preset)
-    tokenizer = _from_preset(keras_nlp.models.Tokenizer.from_preset, preset, **options)
+    load_tokenizer: Callable[..., Any] = keras_nlp.models.Tokenizer.from_preset
+    if preset.kind == "keras_folder" and _is_encoder_part(preset):
+        load_tokenizer = _tokenizer_of_encoder_part
+    tokenizer = _from_preset(load_tokenizer, preset, **_tokenizer_options(preset))
     backbone = _from_preset(keras_nlp.models.Backbone.from_preset, preset, dtype=precision)
+    _set_edge_tokens(tokenizer)
+    backbone = _encoder_of(backbone)
     _check_fit(tokenizer, backbone, preset)
     if preset.exact_gelu and precision == "float32":
         _use_exact_gelu(backbone, preset)
@@ -89,16 +98,49 @@ def _out_of_reach(name: str, error: OSError) -> str:
     )
 
 
+def _is_encoder_part(preset: ResolvedPreset) -> bool:
+    return bool(read_json(Path(preset.location) / "config.json")["class_name"] == "EncoderPart")
+
+
+def _tokenizer_of_encoder_part(folder: str) -> Any:
+    # keras-nlp looks a tokenizer up by the class of the backbone beside it, and knows only its own.
+    import tfrec_llm.encoders.encoder_part  # noqa: F401 - registers the backbone's class
+    from tfrec_llm.keras_api import keras_nlp
+
+    config = read_json(Path(folder) / "tokenizer.json")
+    tokenizer_class = getattr(keras_nlp.models, config["class_name"])
+    tokenizer = tokenizer_class.from_config(config["config"])
+    tokenizer.load_preset_assets(folder)
+    return tokenizer
+
+
+def _set_edge_tokens(tokenizer: Any) -> None:
+    kind = type(tokenizer).__name__
+    if kind == "T5Tokenizer":  # keras-nlp gives it the decoder's start token
+        tokenizer.start_token_id = None
+    elif kind == "Qwen3Tokenizer":
+        tokenizer.end_token_id = tokenizer.pad_token_id
+
+
+def _encoder_of(backbone: Any) -> Any:
+    is_whole_t5 = type(backbone).__name__ == "T5Backbone"
+    if is_whole_t5 or getattr(backbone, "is_embedding_model", False):
+        from tfrec_llm.encoders.encoder_part import EncoderPart
+
+        return EncoderPart(backbone)
+    return backbone
+
+
 def _check_fit(tokenizer: Any, backbone: Any, preset: ResolvedPreset) -> None:
-    missing = [
-        name
-        for name in ("start_token_id", "end_token_id")
-        if getattr(tokenizer, name, None) is None
-    ]
-    if missing:
+    unknown = sorted(set(backbone.input) - {"token_ids", "segment_ids", "padding_mask"})
+    if unknown or "padding_mask" not in backbone.input:
         raise EncoderError(
-            f"The tokenizer of {preset.location} ({type(tokenizer).__name__}) has no "
-            f"{missing[0].removesuffix('_id')}."
+            f"{preset.location}: {type(backbone).__name__} reads {', '.join(backbone.input)}, but "
+            "a text gives only token_ids, segment_ids and padding_mask. Use a model of text alone."
+        )
+    if getattr(tokenizer, "end_token_id", None) is None:  # an empty text would have no token
+        raise EncoderError(
+            f"The tokenizer of {preset.location} ({type(tokenizer).__name__}) has no end token."
         )
     num_tokens = int(tokenizer.vocabulary_size())
     num_rows = int(getattr(backbone, "vocabulary_size", None) or backbone.vocab_size)

@@ -22,8 +22,57 @@ FAMILIES = {
     "DistilBertBackbone": "distilbert",
     "ElectraBackbone": None,
     "GPT2Backbone": "gpt2",
+    "Gemma3Backbone": None,
+    "Qwen3Backbone": None,
     "RobertaBackbone": "roberta",
+    "T5Backbone": None,
     "XLMRobertaBackbone": "xlm-roberta",
+}
+
+# Families that keras-nlp has and that are refused, with the reason and what to use instead. A
+# class stands before the one it derives from, whose presets include its own.
+REFUSED = {
+    "BartBackbone": (
+        "it is an encoder with a decoder, and taking the encoder out is not supported for it",
+        "roberta_base_en, or t5_1.1_base, of which the encoder is taken",
+    ),
+    "BloomBackbone": (
+        "it was made to generate text and has no variant trained for vectors of texts",
+        "bge_m3 or embedding_gemma3_300m for many languages",
+    ),
+    "ESMBackbone": ("it reads proteins, not language", "all_minilm_l6_v2_en"),
+    "FNetBackbone": (
+        "it mixes all places of a batch, padding too, so a vector would depend on the other texts",
+        "distil_bert_base_en_uncased, which is about as fast",
+    ),
+    "FalconBackbone": (
+        "it was made to generate text and has no variant trained for vectors of texts",
+        "qwen3_embedding_0.6b_en",
+    ),
+    "Llama3Backbone": (
+        "it was made to generate text and has no variant trained for vectors of texts",
+        "qwen3_embedding_0.6b_en",
+    ),
+    "LlamaBackbone": (
+        "its smallest preset has 7 billion parameters, 28 GB of weights in float32",
+        "qwen3_embedding_0.6b_en",
+    ),
+    "MistralBackbone": (
+        "its smallest preset has 7 billion parameters, 28 GB of weights in float32",
+        "qwen3_embedding_0.6b_en",
+    ),
+    "OPTBackbone": (
+        "it was made to generate text and has no variant trained for vectors of texts",
+        "gpt2_base_en, or better roberta_base_en",
+    ),
+    "RWKV7Backbone": (
+        "its tokenizer runs in Python, so it cannot be a part of an exported model",
+        "qwen3_embedding_0.6b_en",
+    ),
+    "XLNetBackbone": (
+        "keras-nlp has no tokenizer for it, so texts could not be read by an exported model",
+        "roberta_base_en",
+    ),
 }
 
 _MINILM = "all_minilm_l6_v2_en"
@@ -114,9 +163,16 @@ def _packaged_minilm() -> ResolvedPreset | None:
 def _check_preset_name(name: str) -> None:
     from tfrec_llm.keras_api import keras_nlp
 
-    usable = {preset for family in FAMILIES for preset in getattr(keras_nlp.models, family).presets}
+    known = [getattr(keras_nlp.models, family, None) for family in FAMILIES]
+    usable = {preset for family in known if family is not None for preset in family.presets}
     if name in usable:
         return
+    for family, (reason, instead) in REFUSED.items():
+        if name in getattr(getattr(keras_nlp.models, family, None), "presets", ()):
+            raise EncoderError(
+                f"The preset {name!r} is a {family.removesuffix('Backbone')}, which is not "
+                f"supported as a text encoder: {reason}. Use instead {instead}."
+            )
     if name in keras_nlp.models.Backbone.presets:
         raise EncoderError(
             f"The preset {name!r} is of a family that is not supported as a text encoder. "
@@ -185,7 +241,20 @@ def _weight_files(folder: Path, single: str, index: str, shards: str) -> list[Pa
 
 
 def _check_keras_classes(config: dict[str, Any], folder: Path) -> None:
-    family = config["class_name"]
+    family, settings = config["class_name"], config.get("config", {})
+    if family == "EncoderPart":  # written by TextEncoder.save
+        family, settings = settings.get("family"), settings.get("whole", {})
+    if family in REFUSED:
+        reason, instead = REFUSED[family]
+        raise EncoderError(
+            f"{folder / 'config.json'} describes a {family}, which is not supported as a text "
+            f"encoder: {reason}. Use instead {instead}."
+        )
+    if settings.get("vision_encoder") is not None:
+        raise EncoderError(
+            f"{folder / 'config.json'} describes a {family} that reads images too. Use its "
+            "variant for text alone."
+        )
     if family not in FAMILIES:
         raise EncoderError(
             f"{folder / 'config.json'} describes a {family}, which is not supported as a text "

@@ -5,47 +5,58 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import safetensors.numpy
 
+from tfrec_llm.encoders.hidden_layers import last_hidden_layers
 from tfrec_llm.encoders.length_batches import length_batches
 from tfrec_llm.encoders.load_preset import load_preset
-from tfrec_llm.encoders.pooling import MeanPooling
 from tfrec_llm.encoders.presets import ResolvedPreset, read_json, resolve_preset
 from tfrec_llm.errors import CorruptFileError, EncoderError, UsageError
 from tfrec_llm.files import atomic_folder, sha256_of_file
+from tfrec_llm.fusion.poolings import FIXED_POOLINGS, LEARNED_POOLINGS, make_pooling
 from tfrec_llm.keras_api import tf
 from tfrec_llm.progress import Progress, Silent
 from tfrec_llm.text.preprocessor import TextPreprocessor
 
-POOLINGS = {"mean": MeanPooling}
 PRECISIONS = ("float32", "mixed_bfloat16")
+TOKENS = "tokens"
+POOLINGS = (*FIXED_POOLINGS, "layers", *LEARNED_POOLINGS, TOKENS)
 
 _FORMAT = 1
 _TOKENISE_TEXTS = 4096
 _NOT_IN_DIGEST = ("name", "dtype", "trainable")
+_POOLING_FILE = "pooling.safetensors"
 
 
 class TextEncoder(tf.Module):
-    """A language model that turns each text into one vector; the vectors are not normalised.
+    """A language model that turns each text into one vector, or into the vectors of its tokens.
 
-    Hold it as an attribute of a `tf.Module` that is exported: the vocabulary is tracked through
-    it, and so are the weights (`variables`), which a SavedModel would lack otherwise.
+    The vectors are not normalised. Hold it as an attribute of a `tf.Module` that is exported: the
+    vocabulary is tracked through it, and so are the weights (`variables`), which a SavedModel
+    would lack otherwise.
 
     Args:
         preset: the preset that the parts were loaded from.
         tokenizer: keras-nlp tokenizer.
         backbone: keras-nlp backbone with the inputs `token_ids` and `padding_mask`.
-        pooling: "mean".
+        pooling: how token vectors become one: a name in `FIXED_POOLINGS`; "layers", the mean over
+            tokens of the last `pooling_layers` hidden layers side by side; a name in
+            `LEARNED_POOLINGS`, or "tokens", for the token vectors themselves.
+        pooling_layers: int ≥ 1, of the pooling "layers". Defaults to 4.
         max_tokens: int ≥ 3, start and end token included. Defaults to 64.
         precision: "float32" or "mixed_bfloat16", the dtype policy that `backbone` was loaded
             with. With bfloat16 a vector depends a little on the batch it was computed in.
-        clean: level of cleaning, "none".
+        clean: level of cleaning, see `text.clean_text`. Defaults to "none".
+        stop_words: str each, dropped by the level "full" beside its own.
 
     Attributes:
         dim: int, width of the vectors.
+        num_tokens: None for one vector a text; `max_tokens` for token vectors.
         preset: ResolvedPreset.
 
     Raises: EncoderError, UsageError when the settings do not fit the model.
@@ -65,27 +76,40 @@ class TextEncoder(tf.Module):
         backbone: Any,
         *,
         pooling: str = "mean",
+        pooling_layers: int = 4,
         max_tokens: int = 64,
         precision: str = "float32",
         clean: str = "none",
+        stop_words: Sequence[str] = (),
     ) -> None:
         super().__init__(name="text_encoder")
-        _one_of("pooling", pooling, tuple(POOLINGS))
+        _one_of("pooling", pooling, POOLINGS)
         _one_of("precision", precision, PRECISIONS)
         _check_length(max_tokens, backbone, preset)
 
         self.preset = preset
         self.pooling = pooling
+        self.pooling_layers = pooling_layers
         self.max_tokens = max_tokens
         self.precision = precision
         self.clean = clean
+        self.stop_words = tuple(stop_words)
+        has_pooling = pooling not in (TOKENS, *LEARNED_POOLINGS)
+        self.num_tokens = None if has_pooling else max_tokens
 
-        self.preprocessor = TextPreprocessor(tokenizer, max_tokens, clean)
+        self.preprocessor = TextPreprocessor(tokenizer, max_tokens, clean, self.stop_words)
+        pool: Any = None
+        if has_pooling:
+            pool = make_pooling("mean" if pooling == "layers" else pooling)
+        if pooling == "sif":
+            pool.build_table(int(tokenizer.vocabulary_size()))
+        reader = last_hidden_layers(backbone, pooling_layers) if pooling == "layers" else backbone
         # Set past tf.Module's tracking: a Keras 3 layer that is tracked as well as its variables
         # is saved twice.
-        object.__setattr__(self, "backbone", backbone)
-        self._pool = POOLINGS[pooling](dtype="float32")
-        self._weights = [weight.value for weight in backbone.weights]
+        for name, part in {"backbone": backbone, "_reader": reader, "_pool": pool}.items():
+            object.__setattr__(self, name, part)
+        pool_weights = pool.weights if pool is not None else []
+        self._weights = [weight.value for weight in (*backbone.weights, *pool_weights)]
         self._embed = tf.function(
             self._embed_in_graph, input_signature=[tf.TensorSpec([None], tf.string)]
         )
@@ -100,19 +124,16 @@ class TextEncoder(tf.Module):
         cls,
         preset: str | Path,
         *,
-        pooling: str = "mean",
-        max_tokens: int = 64,
         precision: str = "float32",
-        clean: str = "none",
+        **settings: Any,
     ) -> TextEncoder:
         """Loads a language model.
 
         Args:
             preset: name of a keras-nlp preset, or a folder in Keras or Hugging Face form.
-            pooling: "mean".
-            max_tokens: int ≥ 3, longer texts are cut.
             precision: "float32" or "mixed_bfloat16".
-            clean: level of cleaning, "none".
+            settings: `pooling`, `pooling_layers`, `max_tokens`, `clean`, `stop_words`; see the
+                class.
 
         Returns: the encoder.
         Raises: EncoderError when there is no such model, it cannot be had or does not fit.
@@ -120,15 +141,12 @@ class TextEncoder(tf.Module):
         _one_of("precision", precision, PRECISIONS)  # before a long load
         found = resolve_preset(preset)
         tokenizer, backbone = load_preset(found, precision)
-        return cls(
-            found,
-            tokenizer,
-            backbone,
-            pooling=pooling,
-            max_tokens=max_tokens,
-            precision=precision,
-            clean=clean,
-        )
+        return cls(found, tokenizer, backbone, precision=precision, **settings)
+
+    @property
+    def name(self) -> str:
+        """Name of the preset."""
+        return self.preset.name
 
     @property
     def variables(self) -> list[Any]:
@@ -152,6 +170,10 @@ class TextEncoder(tf.Module):
             "pooling": self.pooling,
             "precision": self.precision,
         }
+        if self.num_tokens is not None:
+            settings["pooling"] = TOKENS  # whatever is learned from them later
+        if self.pooling == "layers":
+            settings["pooling_layers"] = self.pooling_layers
         digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
         for weight in self._weights:
             values = weight.numpy()
@@ -165,7 +187,7 @@ class TextEncoder(tf.Module):
         Args:
             texts: string `(batch,)`.
 
-        Returns: float32 `(batch, dim)`.
+        Returns: float32 `(batch, dim)`, or `(batch, tokens, dim)` with zeros at padding.
         """
         return self._embed(texts)
 
@@ -176,13 +198,49 @@ class TextEncoder(tf.Module):
             token_ids: int32 `(batch, tokens)`, padded with `preprocessor.pad_token_id`.
             padding_mask: int32 `(batch, tokens)`, 1 for a token.
 
-        Returns: float32 `(batch, dim)`.
+        Returns: float32 `(batch, dim)`, or `(batch, tokens, dim)` with zeros at padding.
         """
         inputs = self.preprocessor.inputs(token_ids, padding_mask)
-        outputs = self.backbone({k: inputs[k] for k in self.backbone.input}, training=False)
+        outputs = self._reader({k: inputs[k] for k in self.backbone.input}, training=False)
         if isinstance(outputs, dict):
             outputs = outputs["sequence_output"]
+        if self.num_tokens is not None:
+            is_token = tf.cast(padding_mask, tf.bool)[..., None]
+            return tf.where(is_token, tf.cast(outputs, tf.float32), 0.0)
+        if self.pooling == "sif":
+            return self._pool(outputs, padding_mask, token_ids)
         return self._pool(outputs, padding_mask)
+
+    def fit(self, texts: Sequence[str]) -> None:
+        """Counts the tokens of a corpus, where the pooling weighs by them ("sif").
+
+        Args:
+            texts: str each, of the corpus.
+        """
+        if self.pooling != "sif":
+            return
+        token_ids, _ = self._tokenise(list(texts))
+        size = int(self.preprocessor.tokenizer.vocabulary_size())
+        self._pool.adapt(np.bincount(token_ids, minlength=size))
+
+    def token_encoder(self, max_tokens: int) -> TextEncoder:
+        """Returns an encoder with the same weights that gives the vectors of the tokens.
+
+        Args:
+            max_tokens: int ≥ 3, tokens of a text at most.
+
+        Returns: `TextEncoder` with the pooling "tokens".
+        """
+        return TextEncoder(
+            self.preset,
+            self.preprocessor.tokenizer,
+            self.backbone,
+            pooling=TOKENS,
+            max_tokens=min(max_tokens, self.max_tokens),
+            precision=self.precision,
+            clean=self.clean,
+            stop_words=self.stop_words,
+        )
 
     def encode(
         self, texts: list[str], *, batch_size: int = 32, progress: Progress | None = None
@@ -194,23 +252,30 @@ class TextEncoder(tf.Module):
             batch_size: int ≥ 1. It changes speed and memory, not the vectors.
             progress: told after each batch.
 
-        Returns: float32 `(n, dim)` in the order of `texts`.
+        Returns: float32 `(n, dim)` in the order of `texts`. With `num_tokens` set float16
+            `(n, longest, dim)`, zeros at padding; `longest` is that of these texts.
         Raises: UsageError when `batch_size` is below 1; EncoderError when a vector is not finite.
         """
         if batch_size < 1:
             raise UsageError(f"`batch_size` must be at least 1, got {batch_size!r}")
         progress = progress or Silent()
         token_ids, starts = self._tokenise(texts)
-        vectors = np.empty((len(texts), self.dim), np.float32)
+        vectors = self._empty_features(np.diff(starts))
         done, began = 0, time.perf_counter()
         for rows, width in length_batches(np.diff(starts), batch_size, self.max_tokens):
             padded, mask = _padded(token_ids, starts, rows, width, self.preprocessor.pad_token_id)
-            vectors[rows] = self._encode_batch(tf.constant(padded), tf.constant(mask)).numpy()
+            batch = self._encode_batch(tf.constant(padded), tf.constant(mask)).numpy()
+            if self.num_tokens is None:
+                vectors[rows] = batch
+            else:
+                width = min(width, vectors.shape[1])  # beyond it there is padding only
+                vectors[rows, :width] = batch[:, :width]
             done += len(rows)
             rate = done / max(time.perf_counter() - began, 1e-9)
             progress.advance("encode texts", done, len(texts), f"{rate:.0f} texts/s")
         if not np.isfinite(vectors).all():
-            row = int(np.flatnonzero(~np.isfinite(vectors).all(axis=1))[0])
+            finite = np.isfinite(vectors).reshape(len(vectors), -1).all(axis=1)
+            row = int(np.flatnonzero(~finite)[0])
             raise EncoderError(
                 f"The encoder {self.preset.name} gives a vector that is not finite for the text "
                 f"{texts[row][:80]!r}. Its weights are damaged, or {self.precision} is too coarse "
@@ -233,16 +298,22 @@ class TextEncoder(tf.Module):
             with atomic_folder(folder) as temporary:
                 self.preprocessor.tokenizer.save_to_preset(str(temporary))
                 self.backbone.save_to_preset(str(temporary))
+                if self._pool is not None and self._pool.weights:
+                    arrays = {str(i): w.numpy() for i, w in enumerate(self._pool.weights)}
+                    (temporary / _POOLING_FILE).write_bytes(safetensors.numpy.save(arrays))
                 files = sorted(p for p in temporary.rglob("*") if p.is_file())
                 about = {
                     "format": _FORMAT,
+                    "kind": "language_model",
                     "name": self.preset.name,
                     "preset_sha256": self.preset.sha256,
                     "exact_gelu": self.preset.exact_gelu,
                     "pooling": self.pooling,
+                    "pooling_layers": self.pooling_layers,
                     "max_tokens": self.max_tokens,
                     "precision": self.precision,
                     "clean": self.clean,
+                    "stop_words": list(self.stop_words),
                     "files": {str(p.relative_to(temporary)): sha256_of_file(p) for p in files},
                 }
                 (temporary / "encoder.json").write_text(json.dumps(about, indent=1) + "\n")
@@ -276,8 +347,19 @@ class TextEncoder(tf.Module):
         preset = ResolvedPreset(
             about["name"], found.location, found.kind, about["preset_sha256"], found.exact_gelu
         )
-        settings = {k: about[k] for k in ("pooling", "max_tokens", "precision", "clean")}
-        return cls(preset, tokenizer, backbone, **settings)
+        names = ("pooling", "pooling_layers", "max_tokens", "precision", "clean", "stop_words")
+        settings = {name: about[name] for name in names if name in about}
+        encoder = cls(preset, tokenizer, backbone, **settings)
+        if (folder / _POOLING_FILE).is_file():
+            arrays = safetensors.numpy.load_file(folder / _POOLING_FILE)
+            for number, weight in enumerate(encoder._pool.weights):
+                weight.assign(arrays[str(number)])
+        return encoder
+
+    def _empty_features(self, lengths: np.ndarray) -> np.ndarray:
+        if self.num_tokens is None:
+            return np.empty((len(lengths), self.dim), np.float32)
+        return np.zeros((len(lengths), int(lengths.max(initial=1)), self.dim), np.float16)
 
     def _embed_in_graph(self, texts: Any) -> Any:
         inputs = self.preprocessor(texts)

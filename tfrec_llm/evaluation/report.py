@@ -28,6 +28,7 @@ def build_metrics(
     seed: int,
     versions: Mapping[str, str],
     settings: Mapping[str, Mapping[str, Any]] | None = None,
+    ranking: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Returns the object of metrics.json.
 
@@ -39,6 +40,7 @@ def build_metrics(
         versions: package name → version.
         settings: model name → what was chosen for it on the validation set; stands under the
             model as `settings`.
+        ranking: what rankers did on labelled pairs; stands beside the models as `ranking`.
 
     Returns: dict of plain JSON values; numbers rounded to six decimals, undefined ones None.
 
@@ -58,7 +60,7 @@ def build_metrics(
         models[result.name] = _plain(result.slices)
         if settings and settings.get(result.name):
             models[result.name]["settings"] = _plain(settings[result.name])
-    return {
+    metrics = {
         "format": FORMAT,
         "data": _plain(data),
         "protocol": _plain(protocol),
@@ -66,6 +68,7 @@ def build_metrics(
         "versions": _plain(versions),
         "models": models,
     }
+    return metrics if ranking is None else {**metrics, "ranking": _plain(ranking)}
 
 
 def write_metrics(path: str | Path, metrics: Mapping[str, Any]) -> None:

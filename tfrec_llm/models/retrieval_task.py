@@ -17,8 +17,8 @@ class RetrievalTask(keras.layers.Layer):
     the query's other own items masked, softmax cross-entropy, mean over the queries (the
     task's default is a sum, which grows with the batch).
 
-    The mixture: of N positives and M uniform draws, an item with share p of the training
-    positives and a corpus of n items turns up with probability (N p + M / n) / (N + M) in a slot.
+    The mixture: of N positives and M uniform draws from the n items that have a share, an item with
+    share p of the training positives turns up with probability (N p + M / n) / (N + M) in a slot.
 
     Args:
         temperature: float > 0, start or fixed value. Defaults to 0.1.
@@ -27,7 +27,7 @@ class RetrievalTask(keras.layers.Layer):
     Call arguments:
         query_embeddings: float32 `(num_queries, dim)`.
         candidate_embeddings: float32 `(num_queries + num_negatives, dim)`; row i is the positive
-            of query i, the rest are uniform draws.
+            of query i, the rest are uniform draws from the items that have a share of the positives.
         candidate_ids: int32 `(num_queries + num_negatives,)`, item numbers.
         query_owners: int32 `(num_queries,)`, which user a query (and its positive) belongs to.
         positive_share: float32 `(num_items,)`, share of each item in the training positives.
@@ -85,7 +85,7 @@ class RetrievalTask(keras.layers.Layer):
             tf.gather(positive_share, candidate_ids),
             num_queries,
             num_negatives,
-            tf.shape(positive_share)[0],
+            tf.math.count_nonzero(positive_share, dtype=tf.int32),
         )
         same_owner = query_owners[:, None] == query_owners[None, :]
         other_own_items = tf.linalg.set_diag(same_owner, tf.zeros([num_queries], tf.bool))
@@ -126,7 +126,7 @@ def mixture_probability(
         positive_share: float32 `(num_candidates,)`, share of the item in the training positives.
         num_positives: int, slots filled by positives.
         num_uniform: int, slots filled by uniform draws.
-        num_items: int, size of the corpus.
+        num_items: int, items that the uniform draws are from.
 
     Returns: float32 `(num_candidates,)` in (0, 1].
 

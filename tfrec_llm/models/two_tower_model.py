@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from tfrec_llm.keras_api import keras, tf
 from tfrec_llm.models.retrieval_task import RetrievalTask
+from tfrec_llm.models.variant_rows import variant_rows
 from tfrec_llm.towers.item_tower import ItemTower
 from tfrec_llm.towers.starts import ItemTowerStart
 from tfrec_llm.towers.unit_length import unit_length
@@ -15,6 +17,7 @@ from tfrec_llm.towers.user_tower import UserTower
 
 MAX_TEXT_QUERIES = 256
 TEXT_QUERY_DROPOUT = 0.3
+TOKEN_BATCH = 256
 
 
 class TwoTowerModel(keras.Model):
@@ -35,6 +38,8 @@ class TwoTowerModel(keras.Model):
     Reference: Yi et al., 2019, doi:10.1145/3298689.3346996
     """
 
+    kind = "two_tower"
+
     def __init__(
         self,
         item_tower: ItemTower,
@@ -54,6 +59,16 @@ class TwoTowerModel(keras.Model):
         self.user_tower.build((None, None, self.embedding_dim))
         self.task.build()
         self.built = True
+
+    @property
+    def max_history(self) -> int:
+        """Returns how many of the most recent items of a history are used."""
+        return int(self.user_tower.max_history)
+
+    @property
+    def served_variables(self) -> Sequence[Any]:
+        """Returns what a trained model keeps: everything."""
+        return list(self.variables)
 
     def set_start(self, start: ItemTowerStart) -> None:
         """Sets the item tower to a start computed by `towers.starts`."""
@@ -98,6 +113,7 @@ class TwoTowerModel(keras.Model):
         Returns: float32 `(num_items, embedding_dim)`, rows of length 1.
         """
         num_items = len(text_features)
+        batch_size = batch_size if text_features.ndim == 2 else min(batch_size, TOKEN_BATCH)
         blocks = [
             self.embed_items(
                 tf.constant(np.asarray(text_features[begin : begin + batch_size], np.float32)),
@@ -107,6 +123,21 @@ class TwoTowerModel(keras.Model):
         ]
         return np.concatenate(blocks) if blocks else np.zeros((0, self.embedding_dim), np.float32)
 
+    def pool_corpus(self, text_features: np.ndarray) -> np.ndarray:
+        """Returns one vector a text, as the pooling of the item tower stands.
+
+        Args:
+            text_features: float `(num_items, feature_dim)`, which comes back as it is, or
+                `(num_items, tokens, feature_dim)`.
+
+        Returns: float32 `(num_items, pooled_dim)`.
+        """
+        if text_features.ndim == 2:
+            return text_features
+        starts = range(0, len(text_features), TOKEN_BATCH)
+        blocks = [text_features[i : i + TOKEN_BATCH].astype(np.float32) for i in starts]
+        return np.concatenate([self.item_tower.pool_text(block).numpy() for block in blocks])
+
     def training_loss(self, batch: dict[str, Any]) -> Any:
         """Computes the loss of one batch of users; every position of a history is an example.
 
@@ -115,8 +146,11 @@ class TwoTowerModel(keras.Model):
                 `sequences` int32 `(batch, length + 1)`, item numbers, oldest first, -1 on the left;
                 `user_features` float32 `(batch, feature_dim)` and `user_text_mask` bool `(batch,)`;
                 `hide_history` bool `(batch,)`, True to learn from the text alone;
-                `negatives` int32 `(num_negatives,)`, uniform draws from the corpus;
-                `corpus_features` float32 `(num_items, feature_dim)`;
+                `negatives` int32 `(num_negatives,)`, uniform draws from the corpus, of which items
+                without training positives are asked for by text only;
+                `corpus_features` float `(num_items, feature_dim)`, or token vectors
+                `(num_items, tokens, feature_dim)`, as `user_features` then too; augmented copies
+                may follow, of which each item of the step takes one, see `variant_rows`;
                 `positive_share` float32 `(num_items,)`, share of the training positives;
                 `max_positives` int32, positions kept at most, drawn by `seed` int32 `(2,)`;
                 `text_search_weight` float, optional, see `text_search_loss`; 0 leaves it out.
@@ -131,37 +165,54 @@ class TwoTowerModel(keras.Model):
         positives = tf.gather_nd(targets, places)
 
         # Each item of the step is embedded once, wherever it stands.
-        candidates = tf.concat([positives, batch["negatives"]], axis=0)
+        drawn = batch["negatives"]
+        candidates = tf.concat([positives, drawn], axis=0)
         numbers, index = tf.unique(tf.concat([tf.reshape(inputs, [-1]), candidates], axis=0))
-        features = tf.gather(batch["corpus_features"], tf.maximum(numbers, 0))
+        corpus, num_items = batch["corpus_features"], batch["positive_share"].shape[0]
+        rows = variant_rows(tf.maximum(numbers, 0), corpus, num_items, batch["seed"])
+        features = tf.gather(corpus, rows)
+        features = tf.cast(features, tf.float32)  # token vectors are kept in float16
         embeddings = self.item_tower(features, numbers, training=True)
         num_inputs = tf.size(inputs)
         history = tf.gather(embeddings, tf.reshape(index[:num_inputs], tf.shape(inputs)))
 
-        text = self.item_tower.embed_text(batch["user_features"], training=True)
+        text = self.item_tower.embed_text(
+            tf.cast(batch["user_features"], tf.float32), training=True
+        )
         queries = self.user_tower.at_every_position(
             history, history_mask, text, batch["user_text_mask"], training=True
         )
         candidate_embeddings = tf.gather(embeddings, index[num_inputs:])
+        # An item that nobody could take yet is no evidence that nobody wants it: as a negative it
+        # would teach the text part to place all new items below the others.
+        is_candidate = tf.concat(
+            [tf.ones_like(positives, tf.bool), tf.gather(batch["positive_share"], drawn) > 0], axis=0
+        )
         loss = self.task(
             query_embeddings=tf.gather_nd(queries, places),
-            candidate_embeddings=candidate_embeddings,
-            candidate_ids=candidates,
+            candidate_embeddings=tf.boolean_mask(candidate_embeddings, is_candidate),
+            candidate_ids=tf.boolean_mask(candidates, is_candidate),
             query_owners=tf.cast(places[:, 0], tf.int32),
             positive_share=batch["positive_share"],
         )
         weight = batch.get("text_search_weight", 0.0)
         if weight:
             loss += weight * self.text_search_loss(
-                batch["negatives"],
+                drawn,
                 candidate_embeddings[tf.shape(positives)[0] :],
-                batch["corpus_features"],
+                corpus,
                 batch["seed"],
+                num_items,
             )
         return loss
 
     def text_search_loss(
-        self, item_numbers: Any, item_embeddings: Any, corpus_features: Any, seed: Any
+        self,
+        item_numbers: Any,
+        item_embeddings: Any,
+        corpus_features: Any,
+        seed: Any,
+        corpus_size: int | None = None,
     ) -> Any:
         """Asks for items by their own text, part of it hidden; any item can be asked for.
 
@@ -171,18 +222,29 @@ class TwoTowerModel(keras.Model):
         Args:
             item_numbers: int32 `(num_items,)`, uniform draws from the corpus.
             item_embeddings: float32 `(num_items, embedding_dim)`, of the same items.
-            corpus_features: float32 `(corpus_size, feature_dim)`.
+            corpus_features: float32 `(corpus_size, feature_dim)`, augmented copies may follow.
             seed: int32 `(2,)`, of what is hidden.
+            corpus_size: int, where copies follow; None takes all rows.
 
         Returns: float32 scalar, the mean loss of a query.
         """
         num_queries = tf.minimum(tf.shape(item_numbers)[0], MAX_TEXT_QUERIES)
-        features = tf.gather(corpus_features, item_numbers[:num_queries])
-        features = tf.nn.experimental.stateless_dropout(features, TEXT_QUERY_DROPOUT, seed)
+        corpus_size = corpus_features.shape[0] if corpus_size is None else corpus_size
+        asked = item_numbers[:num_queries]
+        rows = variant_rows(asked, corpus_features, corpus_size, seed, draw=1)
+        features = tf.cast(tf.gather(corpus_features, rows), tf.float32)
+        features = _with_a_part_hidden(features, seed)
         texts = unit_length(self.item_tower.embed_text(features, training=True))
-        corpus_size = tf.shape(corpus_features)[0]
-        uniform = tf.fill([corpus_size], 1.0 / tf.cast(corpus_size, tf.float32))
+        uniform = tf.fill([corpus_size], 1.0 / corpus_size)
         return self.task(texts, item_embeddings, item_numbers, tf.range(num_queries), uniform)
+
+
+def _with_a_part_hidden(features: Any, seed: Any) -> Any:
+    """Drops columns of text vectors, or whole tokens of token vectors."""
+    if features.shape.rank == 2:
+        return tf.nn.experimental.stateless_dropout(features, TEXT_QUERY_DROPOUT, seed)
+    draws = tf.random.stateless_uniform(tf.shape(features)[:2], seed)
+    return tf.where(draws[..., None] >= TEXT_QUERY_DROPOUT, features, 0.0)
 
 
 def _sample_rows(rows: Any, max_rows: Any, seed: Any) -> Any:

@@ -18,9 +18,9 @@ from tfrec_llm.errors import ExportError
 from tfrec_llm.keras_api import tf
 from tfrec_llm.serving.plain_tensors import Request, from_json, to_json
 from tfrec_llm.serving.servable import Servable
-from tfrec_llm.serving.signatures import SIGNATURES
+from tfrec_llm.serving.signatures import ALL_SIGNATURES
 
-_TOLERANCE = 5e-3  # a cosine; the other process may run on other kernels
+_TOLERANCE = 5e-3  # of the largest number, at least 1; the other process may run on other kernels
 _TIMEOUT_SECONDS = 1800
 
 
@@ -63,7 +63,7 @@ def ask(servable: Any, name: str, inputs: dict[str, Any] | Any) -> dict[str, np.
 
     Returns: arrays by output name.
     """
-    specs = SIGNATURES[name].inputs
+    specs = ALL_SIGNATURES[name].inputs
     arrays = {
         key: np.array(
             from_json(to_json(inputs[key])), dtype=object if tensor.dtype == "string" else np.int32
@@ -143,7 +143,7 @@ def _difference(expected: dict[str, np.ndarray], answer: dict[str, np.ndarray]) 
             continue
         if not np.isfinite(answer[name]).all():
             return f"{name} hold NaN or infinity"
-        if not np.allclose(value, answer[name], rtol=0, atol=_TOLERANCE):
+        if not np.allclose(value, answer[name], rtol=0, atol=_tolerance(value)):
             return f"{name} differ by up to {np.abs(value - answer[name]).max():.2g}"
     if "item_ids" in expected:
         return _ranking_difference(expected, answer)
@@ -154,6 +154,7 @@ def _ranking_difference(
     expected: dict[str, np.ndarray], answer: dict[str, np.ndarray]
 ) -> str | None:
     """Compares ranked ids; two items may change places where their scores are all but equal."""
+    tolerance = _tolerance(expected["scores"])
     rows, columns = np.nonzero(expected["item_ids"] != answer["item_ids"])
     for row, column in zip(rows, columns, strict=True):
         scores = {
@@ -163,10 +164,16 @@ def _ranking_difference(
         item = answer["item_ids"][row, column]
         # An item that was not among the expected ones must tie with the last of them.
         usual = scores.get(item, expected["scores"][row, -1])
-        if item == b"" or abs(usual - answer["scores"][row, column]) > _TOLERANCE:
+        if item == b"" or abs(usual - answer["scores"][row, column]) > tolerance:
             wanted = expected["item_ids"][row, column]
             return f"place {column} of row {row} holds {item!r} instead of {wanted!r}"
     return None
+
+
+def _tolerance(values: np.ndarray) -> float:
+    """Returns how far two answers may differ; dot products of long vectors differ by more."""
+    shown = np.abs(values[values > np.finfo(np.float32).min])  # the lowest stands for "nothing"
+    return _TOLERANCE * max(1.0, float(shown.max(initial=0.0)))
 
 
 def _short(inputs: Any) -> str:

@@ -59,6 +59,8 @@ class LoadedRecommender:
         history: Sequence[str] = (),
         exclude: Sequence[str] = (),
         k: int = 10,
+        *,
+        rerank: bool = False,
     ) -> list[Recommendation]:
         """Recommends items to one user.
 
@@ -67,13 +69,21 @@ class LoadedRecommender:
             history: ids of items that they took, oldest first; unknown ids are ignored.
             exclude: ids of more items that shall not be recommended.
             k: int >= 1, how many items. At most the `max_k` of the export are returned.
+            rerank: bool, whether the ranker orders the candidates anew; scores are its own then.
 
         Returns: the best items, best first; fewer than k where fewer remain.
 
-        Raises: UsageError when `k` is below 1, or `history` or `exclude` is one string.
+        Raises: UsageError when `k` is below 1, or `history` or `exclude` is one string, or
+            `rerank` is asked of an export without a ranker.
         """
         tf = _tensorflow()
-        answer = self.model.signatures["recommend"](
+        signature = "recommend_reranked" if rerank else "recommend"
+        if signature not in self.model.signatures:
+            raise UsageError(
+                f"{self.folder} holds no ranker, so it cannot order its candidates anew. Ask "
+                "without rerank, or train with `ranker.train: true` and export that run."
+            )
+        answer = self.model.signatures[signature](
             user_text=tf.constant([_bytes(text)]),
             history=_row(tf, "history", history),
             exclude_ids=_row(tf, "exclude", exclude),

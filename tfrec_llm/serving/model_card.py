@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from tfrec_llm.serving.signatures import SIGNATURES
+from tfrec_llm.serving.signatures import ALL_SIGNATURES, SIGNATURES
 
 
-def model_card(facts: Mapping[str, Any], metadata: Mapping[str, Any]) -> str:
+def model_card(
+    facts: Mapping[str, Any],
+    metadata: Mapping[str, Any],
+    signatures: Iterable[str] = tuple(SIGNATURES),
+) -> str:
     """Returns the card as Markdown.
 
     Args:
         facts: what the export itself knows, one line each.
         metadata: what the caller knows of data, training and figures: values by name; a mapping
             becomes a section of its own. Its `name`, if any, is the title.
+        signatures: names of what the export answers. Defaults to what every export does.
 
     Example:
         >>> print(model_card({"items": 3}, {"name": "books", "data": {"users": 2}})[:37])
@@ -36,7 +41,7 @@ def model_card(facts: Mapping[str, Any], metadata: Mapping[str, Any]) -> str:
     for name, value in metadata.items():
         if isinstance(value, Mapping) and value:
             parts += [f"## {name.replace('_', ' ').capitalize()}", _list(value)]
-    parts += ["## Requests", _signature_table(), _LIMITS]
+    parts += ["## Requests", _signature_table(signatures), _LIMITS]
     return "\n\n".join(parts) + "\n"
 
 
@@ -45,7 +50,8 @@ _LIMITS = """## Limits
 - Items of the history and excluded items are never recommended; unknown ids are ignored.
 - Where fewer items remain than were asked for, the id is empty and the score the lowest float32.
 - To a user without text and without known history the most popular items are recommended.
-- Scores are cosines, not probabilities; they order the items of one answer."""
+- Scores are dot products (of two towers: cosines), not probabilities; they order the items of one
+  answer. Those of `rank`, where there is one, are probabilities."""
 
 
 def _list(values: Mapping[str, Any], indent: str = "") -> str:
@@ -67,9 +73,10 @@ def _line(value: Any) -> str:
     return " ".join(str(value).split())
 
 
-def _signature_table() -> str:
+def _signature_table(signatures: Iterable[str]) -> str:
     rows = ["| signature | inputs | outputs |", "|---|---|---|"]
-    for name, signature in SIGNATURES.items():
+    for name in signatures:
+        signature = ALL_SIGNATURES[name]
         inputs = ", ".join(f"`{key}`" for key in signature.inputs)
         outputs = ", ".join(f"`{key}`" for key in signature.outputs)
         rows.append(f"| `{name}` | {inputs} | {outputs} |")

@@ -12,12 +12,17 @@ from tfrec_llm.serving.requirements_file import read_requirements, verify_files
 
 
 class RestoredModel:
-    """The two towers of an export."""
+    """The two towers of an export.
+
+    Attributes:
+        has_ranker: bool, whether the export has a ranker, which is not restored.
+    """
 
     def __init__(self, loaded: Any) -> None:
         self.variables: Sequence[Any] = []  # all of them belong to the encoder, see below
         self.embed_items = loaded.part_embed_items
         self.embed_users = loaded.part_embed_users
+        self.has_ranker = hasattr(loaded, "reranking")
 
 
 class RestoredEncoder:
@@ -25,13 +30,19 @@ class RestoredEncoder:
 
     def __init__(self, loaded: Any) -> None:
         self.embed = loaded.part_encode
-        self.dim = int(loaded.part_encode.concrete_functions[0].structured_outputs.shape[-1])
+        shape = loaded.part_encode.concrete_functions[0].structured_outputs.shape
+        self.dim = int(shape[-1])
+        self.num_tokens = None if len(shape) == 2 else -1  # any number
         self.variables: Sequence[Any] = list(loaded._saved_variables)
         self.trackables: Sequence[Any] = list(loaded._saved_resources)
 
 
 def restored_parts(version_folder: str | Path) -> tuple[RestoredModel, RestoredEncoder]:
     """Restores what a `Servable` needs, from an export alone.
+
+    A ranker is left out, since new items would need the tokens that only the language model
+    itself can give: what is built of these parts answers the six signatures of every export. Who
+    builds on an export whose model `has_ranker` should say so.
 
     Args:
         version_folder: folder of one version.

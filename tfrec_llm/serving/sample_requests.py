@@ -10,7 +10,12 @@ _WORDS = "a story of two friends"
 
 
 def sample_requests(
-    item_ids: Sequence[str], titles: Sequence[str], max_k: int, max_history: int
+    item_ids: Sequence[str],
+    titles: Sequence[str],
+    max_k: int,
+    max_history: int,
+    *,
+    has_ranker: bool = False,
 ) -> list[Request]:
     """Returns requests that together touch every signature and every kind of user.
 
@@ -19,6 +24,7 @@ def sample_requests(
         titles: a title for each.
         max_k: columns of `serving_default`.
         max_history: items of a history that the model sees.
+        has_ranker: whether the signatures of a ranker are asked too.
 
     Returns: pairs of a signature and its inputs, as nested lists.
 
@@ -38,7 +44,7 @@ def sample_requests(
     one_text = {"user_text": [text], "history": [[""]]}
     one_history = {"user_text": [""], "history": [long]}
     nobody: dict[str, list[object]] = {"user_text": [""], "history": [[]]}
-    return [
+    requests: list[Request] = [
         ("serving_default", users),
         ("serving_default", one_text),
         ("serving_default", one_history),
@@ -56,6 +62,17 @@ def sample_requests(
         ),
         ("serve_examples", {"examples": [_example(text, []), _example("", some)]}),
     ]
+    if has_ranker:
+        pairs = [[first, last], [last, ""], ["no such item", first], [first, first]]
+        excluded = {"exclude_ids": _padded([[], some, [last], some])}
+        requests += [
+            ("rank", {**users, "item_ids": pairs}),
+            ("rank", {**one_history, "item_ids": [[]]}),
+            ("recommend_reranked", {**users, **excluded, "k": 3}),
+            ("recommend_reranked", {**one_text, "exclude_ids": [[""]], "k": max_k + 1}),
+            ("recommend_reranked", {**nobody, "exclude_ids": [[]], "k": 2}),
+        ]
+    return requests
 
 
 def _padded(rows: list[list[str]]) -> list[list[str]]:

@@ -64,7 +64,13 @@ def write_export(
     out = Path(out)
     recall = _checked_recall(servable, recall_queries, min_index_recall)
     item_ids = [item_id.decode() for item_id in servable.item_ids.all_ids.numpy().tolist()]
-    requests = sample_requests(item_ids, servable.titles, servable.max_k, servable.max_history)
+    requests = sample_requests(
+        item_ids,
+        servable.titles,
+        servable.max_k,
+        servable.max_history,
+        has_ranker=servable.reranking is not None,
+    )
     facts = {
         "items": servable.num_items,
         "dimensions": int(servable.embeddings.shape[1]),
@@ -74,6 +80,8 @@ def write_export(
         "index recall@10": recall,
         "tensorflow": tf.__version__,
     }
+    if servable.reranking is not None:
+        facts["ranker"] = servable.reranking.facts
     try:
         with locked(out / ".lock"):
             version = out / str(next_version(out))
@@ -82,7 +90,7 @@ def write_export(
                 _write_items(servable, item_ids, folder)
                 write_warmup(folder, requests)
                 (folder / "model_card.md").write_text(
-                    model_card(facts, metadata or {}), encoding="utf-8"
+                    model_card(facts, metadata or {}, servable.signature_table), encoding="utf-8"
                 )
                 _check_and_note(servable, folder, requests, recall)
     except (OSError, tf.errors.OpError, pl.exceptions.PolarsError) as error:

@@ -12,7 +12,8 @@ from tfrec_llm.keras_api import tf
 from tfrec_llm.retrieval.seen_candidates import leave_out_seen
 from tfrec_llm.retrieval.top_k_index import NOTHING, TopKIndex
 from tfrec_llm.serving.item_ids import ItemIds
-from tfrec_llm.serving.signatures import SIGNATURES
+from tfrec_llm.serving.reranking import Reranking
+from tfrec_llm.serving.signatures import RANKER_SIGNATURES, SIGNATURES, Signature
 
 
 class ServedModel(Protocol):
@@ -43,11 +44,18 @@ class ServedEncoder(Protocol):
         """Width of the features."""
 
     @property
+    def num_tokens(self) -> int | None:
+        """None for one vector a text, else the most token vectors of a text."""
+
+    @property
     def variables(self) -> Sequence[Any]:
         """Its tf.Variables."""
 
     def embed(self, texts: Any) -> Any:
-        """Encodes texts in the graph: string `(n,)` → float32 `(n, dim)`."""
+        """Encodes texts in the graph: string `(n,)` → float32 `(n, dim)`.
+
+        With `num_tokens` set `(n, tokens, dim)`, zeros at padding.
+        """
 
 
 class Servable(tf.Module):
@@ -69,6 +77,8 @@ class Servable(tf.Module):
         texts: n str, what the embeddings were made of, kept for a later refresh; optional.
         model_numbers: int32 `(n,)`, the model's own number of each item, -1 for an item that it
             never saw in training. Defaults to 0 … n-1.
+        reranking: a ranker of the same items, which brings the signatures `rank` and
+            `recommend_reranked`; optional.
 
     Raises: UsageError when an argument does not fit the others.
     """
@@ -86,6 +96,7 @@ class Servable(tf.Module):
         max_history: int = 50,
         texts: Sequence[str] | None = None,
         model_numbers: np.ndarray | None = None,
+        reranking: Reranking | None = None,
     ) -> None:
         super().__init__(name="servable")
         num_items = len(item_ids)
@@ -97,6 +108,7 @@ class Servable(tf.Module):
             popularity=popularity,
             model_numbers=numbers,
             texts=titles if texts is None else texts,
+            reranking=item_ids if reranking is None else range(reranking.num_items),
         )
         _check_at_least_one(max_k=max_k, max_history=max_history)
         _check_index(index, item_embeddings)
@@ -108,9 +120,11 @@ class Servable(tf.Module):
         self.max_k = max_k
         self.max_history = max_history
         self.index = index
+        self.reranking = reranking
         self.item_ids = ItemIds(item_ids)
         self._all_ids = self.item_ids.all_ids  # a resource does not track its variable
-        self._feature_dim = encoder.dim
+        tokens = () if encoder.num_tokens is None else (None,)
+        self._feature_shape: tuple[int | None, ...] = (*tokens, encoder.dim)
         # A saved Keras 3 model loads in Python and then fails in a server ("Could not find
         # variable"): what is tracked is its variables, not the model.
         self._saved_variables = [_tf_variable(v) for v in (*model.variables, *encoder.variables)]
@@ -126,7 +140,7 @@ class Servable(tf.Module):
         self.model_numbers = _constant(numbers.astype(np.int32), "model_numbers")
 
         self._make_parts(model, encoder)
-        for name, signature in SIGNATURES.items():
+        for name, signature in self.signature_table.items():
             specs = [
                 tf.TensorSpec(tensor.shape, tf.as_dtype(tensor.dtype), name=key)
                 for key, tensor in signature.inputs.items()
@@ -135,6 +149,11 @@ class Servable(tf.Module):
                 getattr(self, f"_{name}"), input_signature=specs, autograph=False
             )
             setattr(self, name, function)
+
+    @property
+    def signature_table(self) -> dict[str, Signature]:
+        """Returns what can be asked: what every servable answers, and what a ranker adds."""
+        return SIGNATURES if self.reranking is None else SIGNATURES | RANKER_SIGNATURES
 
     @property
     def num_items(self) -> int:
@@ -148,14 +167,14 @@ class Servable(tf.Module):
 
     def signatures(self) -> dict[str, Any]:
         """Returns the functions to save, by the names under which a server offers them."""
-        return {name: getattr(self, name).get_concrete_function() for name in SIGNATURES}
+        return {name: getattr(self, name).get_concrete_function() for name in self.signature_table}
 
     def _make_parts(self, model: ServedModel, encoder: ServedEncoder) -> None:
         """Makes a function of each part: saved once, whatever the number of signatures.
 
         They also stay callable in a loaded export, so that it can be refreshed alone.
         """
-        dim, features = int(self.embeddings.shape[1]), self._feature_dim
+        dim, features = int(self.embeddings.shape[1]), self._feature_shape
 
         def rows(*shape: int | None) -> Any:
             return tf.TensorSpec(shape, tf.float32)
@@ -166,13 +185,13 @@ class Servable(tf.Module):
         numbers, flags = tf.TensorSpec([None], tf.int32), tf.TensorSpec([None], tf.bool)
         mask = tf.TensorSpec([None, None], tf.bool)
         self.part_encode = function(encoder.embed, tf.TensorSpec([None], tf.string))
-        self.part_embed_items = function(model.embed_items, rows(None, features), numbers)
+        self.part_embed_items = function(model.embed_items, rows(None, *features), numbers)
         self.part_embed_users = function(
-            model.embed_users, rows(None, None, dim), mask, rows(None, features), flags
+            model.embed_users, rows(None, None, dim), mask, rows(None, *features), flags
         )
         self.part_search = function(self.index.search, rows(None, dim), tf.TensorSpec([], tf.int32))
 
-    # The six signatures. Their names and inputs are those of `SIGNATURES`.
+    # The signatures of every servable. Their names and inputs are those of `SIGNATURES`.
 
     def _serving_default(self, user_text: Any, history: Any) -> dict[str, Any]:
         nothing = tf.fill([tf.shape(user_text)[0], 0], NOTHING)
@@ -218,9 +237,53 @@ class Servable(tf.Module):
         stored = tf.where(is_known[:, None], stored, 0.0)  # neither id nor text: all zeros
         return {"embeddings": tf.where(has_text[:, None], tf.cast(embedded, tf.float32), stored)}
 
+    # Those of a ranker, `RANKER_SIGNATURES`.
+
+    def _rank(self, user_text: Any, history: Any, item_ids: Any) -> dict[str, Any]:
+        _check_same_batch(user_text=user_text, history=history, item_ids=item_ids)
+        numbers = self.item_ids.numbers(item_ids)
+        logits = self._ranker_logits(user_text, self.item_ids.numbers(history), numbers)
+        return {"scores": tf.where(numbers >= 0, tf.sigmoid(logits), tf.float32.min)}
+
+    def _recommend_reranked(
+        self, user_text: Any, history: Any, exclude_ids: Any, k: Any
+    ) -> dict[str, Any]:
+        assert self.reranking is not None
+        history, excluded = self.item_ids.numbers(history), self.item_ids.numbers(exclude_ids)
+        width = min(self.reranking.num_candidates, self.num_items)
+        scores, numbers, is_new = self._candidates(user_text, history, excluded, width)
+        logits = self._ranker_logits(user_text, history, numbers)
+        reranked = self.reranking.combine(logits, scores)
+        scores = tf.where(is_new[:, None] | (numbers < 0), scores, reranked)
+        k = self._checked(k)
+        kept = tf.minimum(k, tf.shape(scores)[1])
+        scores, places = tf.math.top_k(scores, kept)
+        numbers = tf.gather(numbers, places, batch_dims=1)
+        end = [[0, 0], [0, k - kept]]
+        return self._answer(
+            tf.pad(scores, end, constant_values=tf.float32.min),
+            tf.pad(numbers, end, constant_values=NOTHING),
+        )
+
+    def _ranker_logits(self, user_text: Any, history: Any, numbers: Any) -> Any:
+        assert self.reranking is not None
+        recent = _most_recent(history, self.reranking.max_history)
+        return self.reranking.logits(user_text, _has_text(user_text), recent, numbers)
+
     # What they are made of.
 
     def _recommended(self, user_text: Any, history: Any, excluded: Any, k: Any) -> dict[str, Any]:
+        scores, numbers, _ = self._candidates(user_text, history, excluded, k, self.max_k)
+        return self._answer(scores, numbers)
+
+    def _candidates(
+        self, user_text: Any, history: Any, excluded: Any, k: Any, most_k: int | None = None
+    ) -> tuple[Any, Any, Any]:
+        """Returns the best k not seen: scores, numbers, and which rows nothing is known of.
+
+        `most_k` is the greatest k there can be, which fixes what is asked of the index.
+        """
+        most_k = k if most_k is None else most_k
         _check_same_batch(user_text=user_text, history=history, exclude_ids=excluded)
         excluded = tf.concat([history, excluded], axis=1)
         queries = self._user_embeddings(user_text, history)
@@ -228,14 +291,14 @@ class Servable(tf.Module):
         # With as many more as any row excludes, nothing that belongs into the answer is missed.
         num_excluded = tf.math.count_nonzero(excluded >= 0, axis=1, dtype=tf.int32)
         most = tf.reduce_max(tf.concat([[0], num_excluded], axis=0))
-        fetch = tf.minimum(self.max_k + most, self.num_items)
+        fetch = tf.minimum(most_k + most, self.num_items)
         scores, numbers = self.part_search(queries, fetch)
 
         popular = self._popular_numbers[:fetch]
         is_new = ~_has_text(user_text) & ~tf.reduce_any(history >= 0, axis=1)
         numbers = tf.where(is_new[:, None], popular, numbers)
         scores = tf.where(is_new[:, None], tf.gather(self.popularity, popular), scores)
-        return self._answer(*leave_out_seen(scores, numbers, excluded, k))
+        return *leave_out_seen(scores, numbers, excluded, k), is_new
 
     def _user_embeddings(self, user_text: Any, history: Any) -> Any:
         _check_same_batch(user_text=user_text, history=history)
@@ -251,15 +314,19 @@ class Servable(tf.Module):
 
     def _text_features(self, texts: Any, has_text: Any) -> Any:
         """Encodes the rows that have a text; the others are zeros, and cost nothing."""
-        shape = [tf.shape(texts)[0], self._feature_dim]
+        num_texts = tf.shape(texts)[0]
+        no_text = [1 if size is None else size for size in self._feature_shape]
 
         def encode() -> Any:
             rows = tf.where(has_text)
-            features = self.part_encode(tf.gather_nd(texts, rows))
-            return tf.scatter_nd(tf.cast(rows, tf.int32), tf.cast(features, tf.float32), shape)
+            features = tf.cast(self.part_encode(tf.gather_nd(texts, rows)), tf.float32)
+            shape = tf.concat([[num_texts], tf.shape(features)[1:]], axis=0)
+            return tf.scatter_nd(tf.cast(rows, tf.int32), features, shape)
 
-        features = tf.cond(tf.reduce_any(has_text), encode, lambda: tf.zeros(shape))
-        return tf.ensure_shape(features, [None, self._feature_dim])
+        features = tf.cond(
+            tf.reduce_any(has_text), encode, lambda: tf.zeros([num_texts, *no_text])
+        )
+        return tf.ensure_shape(features, [None, *self._feature_shape])
 
     def _checked(self, k: Any) -> Any:
         at_least_one = tf.debugging.assert_greater_equal(

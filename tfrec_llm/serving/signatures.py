@@ -1,4 +1,4 @@
-"""Names, dtypes and shapes of the requests and answers of every export."""
+"""Names, dtypes and shapes of the requests and answers of exports."""
 
 from __future__ import annotations
 
@@ -46,3 +46,12 @@ SIGNATURES: dict[str, Signature] = {
     "encode_items": Signature({"item_ids": _TEXTS, "item_text": _TEXTS}, _EMBEDDED),
     "serve_examples": Signature({"examples": _TEXTS}, _RANKED),
 }
+"""What every export answers."""
+
+RANKER_SIGNATURES: dict[str, Signature] = {
+    "rank": Signature({**_USERS, "item_ids": _LISTS}, ("scores",)),
+    "recommend_reranked": SIGNATURES["recommend"],
+}
+"""What an export with a ranker answers too."""
+
+ALL_SIGNATURES = SIGNATURES | RANKER_SIGNATURES

@@ -12,15 +12,18 @@ import numpy as np
 import polars as pl
 
 from tfrec_llm.data.catalogue import Catalogue
-from tfrec_llm.encoders.text_encoder import TextEncoder
+from tfrec_llm.encoders.encoder import Encoder
+from tfrec_llm.encoders.load_encoder import load_encoder
 from tfrec_llm.errors import CorruptFileError, UsageError
 from tfrec_llm.files import atomic_folder, sha256_of_file
 from tfrec_llm.keras_api import keras
+from tfrec_llm.models.matrix_factorisation import MatrixFactorisation
 from tfrec_llm.models.two_tower_model import TwoTowerModel
 from tfrec_llm.models.variables_file import restore_variables, save_variables
 from tfrec_llm.retrieval.brute_force_index import BruteForceIndex
 from tfrec_llm.retrieval.scann_index import ScannIndex
 from tfrec_llm.serving.servable import Servable
+from tfrec_llm.serving.trained_ranker import TrainedRanker
 from tfrec_llm.towers.item_tower import ItemTower
 from tfrec_llm.towers.user_tower import UserTower
 
@@ -33,20 +36,22 @@ class TrainedModel:
     """A trained recommender, whole.
 
     Attributes:
-        model: `TwoTowerModel`.
-        encoder: `TextEncoder`.
+        model: `TwoTowerModel` or `MatrixFactorisation`.
+        encoder: what its features come from.
         catalogue: the corpus that it was trained on.
         num_clicks: int64 `(num_items,)`, training interactions of each item.
         item_embeddings: float32 `(num_items, embedding_dim)`.
         sample_queries: float32 `(num_queries, embedding_dim)`, embeddings of some users.
+        ranker: what orders the candidates anew, None where none was trained.
     """
 
-    model: TwoTowerModel
-    encoder: TextEncoder
+    model: TwoTowerModel | MatrixFactorisation
+    encoder: Encoder
     catalogue: Catalogue
     num_clicks: np.ndarray
     item_embeddings: np.ndarray
     sample_queries: np.ndarray
+    ranker: TrainedRanker | None = None
 
     @property
     def popularity(self) -> np.ndarray:
@@ -61,7 +66,9 @@ class TrainedModel:
         """
         with atomic_folder(folder) as temporary:
             self.encoder.save(temporary / "encoder")
-            save_variables(temporary / "towers.safetensors", self.model.variables, {})
+            if self.ranker is not None:
+                self.ranker.save(temporary / "ranker")
+            save_variables(temporary / "towers.safetensors", self.model.served_variables, {})
             frame = self.catalogue.frame.with_columns(num_clicks=pl.Series(self.num_clicks))
             frame.write_parquet(temporary / "items.parquet")
             for name in _ARRAYS:
@@ -71,9 +78,9 @@ class TrainedModel:
             files = [f"{name}.npy" for name in _ARRAYS] + ["items.parquet", "towers.safetensors"]
             about = {
                 "format": _FORMAT,
-                "item_tower": _architecture(self.model.item_tower),
-                "user_tower": _architecture(self.model.user_tower),
-                "feature_dim": self.model.feature_dim,
+                "kind": self.model.kind,
+                "has_ranker": self.ranker is not None,
+                **_architecture(self.model),
                 "sha256": {name: sha256_of_file(temporary / name) for name in files},
             }
             (temporary / "model.json").write_text(json.dumps(about, indent=1) + "\n")
@@ -94,8 +101,8 @@ class TrainedModel:
             )
         try:
             about = json.loads((folder / "model.json").read_text())
-            item_tower, user_tower = dict(about["item_tower"]), dict(about["user_tower"])
-            feature_dim, digests = int(about["feature_dim"]), dict(about["sha256"])
+            digests = dict(about["sha256"])
+            model = _build(about)
         except (ValueError, KeyError, TypeError) as error:
             raise CorruptFileError(
                 f"{folder / 'model.json'} is not as it was written ({error!r}). "
@@ -107,15 +114,15 @@ class TrainedModel:
                     f"{folder / name} is missing or not as it was written (sha256 differs). "
                     "Restore it from a copy, or train again."
                 )
-        model = TwoTowerModel(ItemTower(**item_tower), UserTower(**user_tower), feature_dim)
-        restore_variables(folder / "towers.safetensors", model.variables)
+        restore_variables(folder / "towers.safetensors", model.served_variables)
         items = pl.read_parquet(folder / "items.parquet")
         arrays = {name: np.load(folder / f"{name}.npy", allow_pickle=False) for name in _ARRAYS}
         return cls(
             model=model,
-            encoder=TextEncoder.load(folder / "encoder"),
+            encoder=load_encoder(folder / "encoder"),
             catalogue=Catalogue(items),
             num_clicks=items["num_clicks"].to_numpy(),
+            ranker=TrainedRanker.load(folder / "ranker") if about.get("has_ranker") else None,
             **arrays,
         )
 
@@ -159,11 +166,30 @@ class TrainedModel:
             popularity=self.popularity,
             index=built,
             max_k=max_k,
-            max_history=self.model.user_tower.max_history,
+            max_history=self.model.max_history,
             texts=self.catalogue.texts,
+            reranking=None if self.ranker is None else self.ranker.reranking(self.encoder),
         )
 
 
-def _architecture(layer: keras.layers.Layer) -> dict[str, Any]:
+def _architecture(model: TwoTowerModel | MatrixFactorisation) -> dict[str, Any]:
+    """Returns what `_build` makes the same model of, JSON values."""
+    if isinstance(model, MatrixFactorisation):
+        return {"matrix_factorisation": model.architecture}
+    return {
+        "item_tower": _arguments(model.item_tower),
+        "user_tower": _arguments(model.user_tower),
+        "feature_dim": model.feature_dim,
+    }
+
+
+def _build(about: dict[str, Any]) -> TwoTowerModel | MatrixFactorisation:
+    if about.get("kind") == MatrixFactorisation.kind:
+        return MatrixFactorisation(**about["matrix_factorisation"])
+    item_tower, user_tower = ItemTower(**about["item_tower"]), UserTower(**about["user_tower"])
+    return TwoTowerModel(item_tower, user_tower, int(about["feature_dim"]))
+
+
+def _arguments(layer: keras.layers.Layer) -> dict[str, Any]:
     """Returns the constructor arguments of a tower, without what Keras adds of its own."""
     return {k: v for k, v in layer.get_config().items() if k not in ("dtype", "trainable", "name")}

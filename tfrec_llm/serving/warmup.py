@@ -10,7 +10,7 @@ from typing import Any
 from tfrec_llm.errors import MissingPackageError
 from tfrec_llm.keras_api import tf
 from tfrec_llm.serving.plain_tensors import Request, from_json, to_json
-from tfrec_llm.serving.signatures import SIGNATURES
+from tfrec_llm.serving.signatures import ALL_SIGNATURES
 
 WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
 
@@ -47,7 +47,7 @@ def prediction_log(name: str, inputs: Any) -> Any:
     log = serving_api().PredictionLog()
     request = log.predict_log.request
     request.model_spec.signature_name = name
-    for key, tensor in SIGNATURES[name].inputs.items():
+    for key, tensor in ALL_SIGNATURES[name].inputs.items():
         value = from_json(to_json(inputs[key]))
         request.inputs[key].CopyFrom(tf.make_tensor_proto(value, tf.as_dtype(tensor.dtype)))
     return log
@@ -67,4 +67,4 @@ def serving_api() -> Any:
 
 
 def _has_rows(name: str) -> bool:
-    return all(tensor.shape for tensor in SIGNATURES[name].inputs.values())
+    return all(tensor.shape for tensor in ALL_SIGNATURES[name].inputs.values())

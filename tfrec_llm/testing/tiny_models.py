@@ -49,7 +49,7 @@ def tiny_preset(folder: str | Path, family: str = "bert", *, dim: int = 16, seed
     )
     generator = np.random.default_rng(seed)
     for weight in backbone.weights:
-        centre = 1.0 if weight.path.endswith("gamma") else 0.0
+        centre = 1.0 if np.all(weight.numpy() == 1.0) else 0.0  # scales of a normalisation
         weight.assign(generator.normal(centre, 0.3, weight.shape).astype(np.float32))
     tokenizer.save_to_preset(str(folder))
     backbone.save_to_preset(str(folder))
@@ -114,19 +114,80 @@ def _gpt2(**shape: int) -> tuple[Any, Any]:
     return tokenizer, keras_nlp.models.GPT2Backbone(vocabulary_size=len(vocabulary), **shape)
 
 
+def _t5(**shape: int) -> tuple[Any, Any]:
+    proto = _sentence_pieces({"pad": "<pad>", "eos": "</s>", "unk": "<unk>"}, bos_id=-1)
+    tokenizer = keras_nlp.models.T5Tokenizer(proto=proto)
+    del shape["max_sequence_length"]  # its positions are relative
+    backbone = keras_nlp.models.T5Backbone(vocabulary_size=tokenizer.vocabulary_size(), **shape)
+    return tokenizer, backbone
+
+
+def _gemma3(**shape: int) -> tuple[Any, Any]:
+    return _gemma3_with(shape)
+
+
+def _gemma3_embedder(**shape: int) -> tuple[Any, Any]:
+    # As EmbeddingGemma: every token sees every other, in a window, and two projections follow.
+    return _gemma3_with(
+        shape,
+        use_bidirectional_attention=True,
+        use_sliding_window_attention=True,
+        sliding_window_size=8,
+        is_embedding_model=True,
+        pooling_intermediate_dim=2 * shape["hidden_dim"],
+        embedding_dim=shape["hidden_dim"],
+    )
+
+
+def _gemma3_with(shape: dict[str, int], **options: Any) -> tuple[Any, Any]:
+    pieces = {"pad": "<pad>", "eos": "<eos>", "bos": "<bos>", "unk": "<unk>"}
+    tokenizer = keras_nlp.models.Gemma3Tokenizer(
+        proto=_sentence_pieces(pieces), has_vision_tokens=False
+    )
+    backbone = keras_nlp.models.Gemma3Backbone(
+        vocabulary_size=tokenizer.vocabulary_size(),
+        image_size=16,
+        head_dim=8,
+        use_post_ffw_norm=True,
+        use_post_attention_norm=True,
+        dtype="float32",
+        **_grouped_heads(shape),
+        **options,
+    )
+    return tokenizer, backbone
+
+
+def _qwen3(**shape: int) -> tuple[Any, Any]:
+    vocabulary, merges = _byte_pairs("<|endoftext|>", "<|im_end|>")
+    tokenizer = keras_nlp.models.Qwen3Tokenizer(vocabulary=vocabulary, merges=merges)
+    backbone = keras_nlp.models.Qwen3Backbone(
+        vocabulary_size=len(vocabulary), head_dim=8, **_grouped_heads(shape)
+    )
+    return tokenizer, backbone
+
+
+def _grouped_heads(shape: dict[str, int]) -> dict[str, int]:
+    kept = {k: shape[k] for k in ("num_layers", "hidden_dim", "intermediate_dim")}
+    return {**kept, "num_query_heads": shape["num_heads"], "num_key_value_heads": 1}
+
+
 FAMILIES: dict[str, Callable[..., tuple[Any, Any]]] = {
     "albert": _albert,
     "bert": _bert,
     "deberta_v3": _deberta_v3,
     "distil_bert": _distil_bert,
     "electra": _electra,
+    "gemma3": _gemma3,
+    "gemma3_embedder": _gemma3_embedder,
     "gpt2": _gpt2,
+    "qwen3": _qwen3,
     "roberta": _roberta,
+    "t5": _t5,
     "xlm_roberta": _xlm_roberta,
 }
 
 
-def _sentence_pieces(pieces: dict[str, str], **options: str) -> bytes:
+def _sentence_pieces(pieces: dict[str, str], **options: Any) -> bytes:
     """Trains a SentencePiece model whose special pieces have the ids of their order."""
     import sentencepiece
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from tfrec_llm.fusion.padding_mask import mask_of_features
+from tfrec_llm.fusion.poolings import make_pooling
 from tfrec_llm.keras_api import keras
 from tfrec_llm.towers.id_embedding import IdEmbedding
 from tfrec_llm.towers.text_projection import TextProjection
@@ -23,9 +25,13 @@ class ItemTower(keras.layers.Layer):
         item_id_dropout: float in [0, 1), share of ids dropped in a training step. Defaults to 0.4.
         dropout: float in [0, 1), inside the text network. Defaults to 0.3.
         seed: int, of the id drop-out. Defaults to 0.
+        pooling: name of a pooling that is learned here, for features that are token vectors;
+            "none" for features that are one vector a text. Defaults to "none".
+        pooling_options: arguments of that pooling, JSON values. Defaults to none.
 
     Call arguments:
-        text_features: float32 `(num_items, feature_dim)`, as a text encoder gives them.
+        text_features: float32 `(num_items, feature_dim)`, as a text encoder gives them; with a
+            pooling `(num_items, tokens, feature_dim)`, rows of zeros are padding.
         item_numbers: int32 `(num_items,)`, negative for an item without a learned id.
         training: bool, whether drop-out is on.
 
@@ -44,6 +50,8 @@ class ItemTower(keras.layers.Layer):
         item_id_dropout: float = 0.4,
         dropout: float = 0.3,
         seed: int = 0,
+        pooling: str = "none",
+        pooling_options: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -52,6 +60,11 @@ class ItemTower(keras.layers.Layer):
         self.item_id_dropout = item_id_dropout
         self.dropout = dropout
         self.seed = seed
+        self.pooling = pooling
+        self.pooling_options = dict(pooling_options or {})
+        self.text_pooling = (
+            make_pooling(pooling, **self.pooling_options) if pooling != "none" else None
+        )
         self.text_projection = TextProjection(embedding_dim, dropout=dropout, name="text")
         self.id_embedding = (
             IdEmbedding(num_items, embedding_dim, item_id_dropout, seed, name="ids")
@@ -61,14 +74,24 @@ class ItemTower(keras.layers.Layer):
 
     def build(self, text_features_shape: tuple[int | None, ...], *_: Any) -> None:
         """Makes the weights for features of the given width."""
-        self.text_projection.build(text_features_shape)
+        width = text_features_shape[-1]
+        if self.text_pooling is not None:
+            self.text_pooling.build((None, None, width))
+            width = self.text_pooling.compute_output_shape((None, None, width))[-1]
+        self.text_projection.build((None, width))
         if self.id_embedding is not None:
             self.id_embedding.build()
         self.built = True
 
+    def pool_text(self, text_features: Any) -> Any:
+        """Returns one vector a text, float32 `(num_texts, pooled_dim)`."""
+        if self.text_pooling is None:
+            return text_features
+        return self.text_pooling(text_features, mask_of_features(text_features))
+
     def embed_text(self, text_features: Any, training: bool = False) -> Any:
         """Returns the text part alone, float32 `(num_texts, embedding_dim)`, not of unit length."""
-        return self.text_projection(text_features, training=training)
+        return self.text_projection(self.pool_text(text_features), training=training)
 
     def call(self, text_features: Any, item_numbers: Any, training: bool = False) -> Any:
         """Embeds items."""
@@ -86,4 +109,6 @@ class ItemTower(keras.layers.Layer):
             "item_id_dropout": self.item_id_dropout,
             "dropout": self.dropout,
             "seed": self.seed,
+            "pooling": self.pooling,
+            "pooling_options": self.pooling_options,
         }

@@ -139,7 +139,8 @@ def start_item_tower(
         text_features: float32 `(num_items, feature_dim)`, as a text encoder gives them.
         embedding_dim: int, width of the tower.
         text_share: float in [0, 1], share of the likeness that comes from text. Without any
-            click it is 1.
+            click it is 1, and 0 where all texts have the same features: then the text part of
+            every item is zero, and items without clicks start at zero.
         power: float in [0, 1], eigenvalues count with this power: 0 takes all factors alike, 0.5
             gives the co-occurrences back.
 
@@ -155,6 +156,8 @@ def start_item_tower(
     centre = unit.mean(axis=0)
     centred = unit - centre
     clicked = factors.num_clicks > 0
+    if not tells_texts_apart(text_features):
+        return _start_without_text(factors, centre, embedding_dim, power)
     weights = np.minimum(factors.num_clicks, _MAX_WEIGHT).astype(np.float64)
     collaborative = _unit_rows(factors.vectors * factors.values**power)
     if clicked.any():
@@ -178,6 +181,35 @@ def start_item_tower(
         kernel=kernel.astype(np.float32),
         bias=bias.astype(np.float32),
         id_table=id_table.astype(np.float32),
+    )
+
+
+def tells_texts_apart(text_features: np.ndarray) -> bool:
+    """Says whether any two texts have different features, which `encoder.kind: none` never gives.
+
+    Args:
+        text_features: float32 `(num_items, feature_dim)`.
+
+    Example:
+        >>> tells_texts_apart(np.ones((3, 1), np.float32))
+        False
+    """
+    return bool(len(text_features)) and bool(np.any(text_features != text_features[:1]))
+
+
+def _start_without_text(
+    factors: ClickFactors, centre: np.ndarray, embedding_dim: int, power: float
+) -> ItemTowerStart:
+    """Clicked items start at their collaborative vector, by the id alone."""
+    collaborative = _unit_rows(factors.vectors * factors.values**power)
+    weights = np.minimum(factors.num_clicks, _MAX_WEIGHT) + 0.1
+    targets = collaborative @ _rotation(collaborative, weights, embedding_dim)
+    targets *= np.sqrt(embedding_dim)
+    return ItemTowerStart(
+        centre=centre.astype(np.float32),
+        kernel=np.zeros((len(centre), embedding_dim), np.float32),
+        bias=np.zeros(embedding_dim, np.float32),
+        id_table=np.where(factors.num_clicks[:, None] > 0, targets, 0.0).astype(np.float32),
     )
 
 

@@ -17,7 +17,7 @@ class TextProjection(keras.layers.Layer):
     The features are brought to unit length and centred on the corpus first, since the vectors of
     a language model share a large common part that says nothing about likeness. The linear
     map is meant to be set by `set_start`; the network learns what a line cannot say. Masks
-    are not used.
+    are not used. Features that are the common part exactly say nothing and give zeros.
 
     Args:
         embedding_dim: int, width of the output.
@@ -70,7 +70,11 @@ class TextProjection(keras.layers.Layer):
         # About unit variance a column into the network, and a step of its last layer kept small.
         scaled = features * float(text_features.shape[-1]) ** 0.5
         hidden = self.drop(self.hidden(scaled), training=training)
-        return self.linear(features) + self.residual(hidden) * self.hidden_dim**-0.5
+        projected = self.linear(features) + self.residual(hidden) * self.hidden_dim**-0.5
+        # Features that are the common part and no more, as those of `encoder.kind: none` all are:
+        # an offset learned for them would be the same vector in every user and item.
+        says_something = keras.ops.any(features != 0.0, axis=-1, keepdims=True)
+        return keras.ops.where(says_something, projected, 0.0)
 
     def set_start(self, centre: np.ndarray, kernel: np.ndarray, bias: np.ndarray) -> None:
         """Sets the centre and the linear map, as `towers.starts` computes them."""

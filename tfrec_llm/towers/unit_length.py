@@ -8,7 +8,7 @@ from tfrec_llm.keras_api import keras
 
 
 def unit_length(vectors: Any) -> Any:
-    """Scales each vector to length 1; a zero vector stays zero, and its gradient finite.
+    """Scales each vector to length 1; a zero vector stays zero, and its gradient small.
 
     Args:
         vectors: float tensor `(…, dim)`.
@@ -20,4 +20,7 @@ def unit_length(vectors: Any) -> Any:
         [[0.6000000238418579, 0.800000011920929], [0.0, 0.0]]
     """
     square = keras.ops.sum(keras.ops.square(vectors), axis=-1, keepdims=True)
-    return vectors * keras.ops.rsqrt(keras.ops.maximum(square, 1e-12))
+    # A vector that short is left as it is: blown up, the gradient of one zero vector would outweigh
+    # those of all others, and clipping the norm of the whole would leave nothing of them.
+    size = keras.ops.where(square > 1e-12, square, 1.0)
+    return vectors * keras.ops.rsqrt(size)

@@ -9,7 +9,12 @@ import numpy as np
 
 from tfrec_llm.models.two_tower_model import TwoTowerModel
 from tfrec_llm.progress import Progress, Silent
-from tfrec_llm.towers.starts import ClickFactors, start_item_tower
+from tfrec_llm.towers.starts import (
+    ClickFactors,
+    ItemTowerStart,
+    start_item_tower,
+    tells_texts_apart,
+)
 
 TEXT_SHARES = (0.2, 0.4, 0.6)
 POWERS = (0.25, 0.5)
@@ -37,6 +42,7 @@ def choose_start(
     evaluate: Callable[[], float],
     *,
     text_share: float | None = None,
+    make_start: Callable[[float, float], ItemTowerStart] | None = None,
     progress: Progress | None = None,
 ) -> ChosenStart:
     """Sets a model to the start with the best validation NDCG@10 and says which one it was.
@@ -44,24 +50,30 @@ def choose_start(
     Args:
         model: `TwoTowerModel`; left at the chosen start.
         factors: `ClickFactors` of the training part.
-        corpus_features: float32 `(num_items, feature_dim)`.
+        corpus_features: float32 `(num_items, feature_dim)`, one vector a text.
         evaluate: returns the validation NDCG@10 of the model as it stands.
         text_share: float in [0, 1] to keep it, None to choose it as well.
+        make_start: text share and power → start; None takes `start_item_tower`.
         progress: listener.
 
     Returns: `ChosenStart`.
     """
     progress = progress or Silent()
+
+    def closed_form(share: float, power: float) -> ItemTowerStart:
+        return start_item_tower(
+            factors, corpus_features, model.embedding_dim, text_share=share, power=power
+        )
+
+    make_start = make_start or closed_form
     best: ChosenStart | None = None
+    if not tells_texts_apart(corpus_features):
+        text_share = 0.0
     grid = [
         (s, p) for s in ((text_share,) if text_share is not None else TEXT_SHARES) for p in POWERS
     ]
     for done, (share, power) in enumerate(grid, start=1):
-        model.set_start(
-            start_item_tower(
-                factors, corpus_features, model.embedding_dim, text_share=share, power=power
-            )
-        )
+        model.set_start(make_start(share, power))
         tried = ChosenStart(share, power, evaluate())
         if best is None or tried.validation_ndcg > best.validation_ndcg:
             best = tried
@@ -69,13 +81,5 @@ def choose_start(
             "choose start", done, len(grid), f"best NDCG@10 {best.validation_ndcg:.4f}"
         )
     assert best is not None
-    model.set_start(
-        start_item_tower(
-            factors,
-            corpus_features,
-            model.embedding_dim,
-            text_share=best.text_share,
-            power=best.power,
-        )
-    )
+    model.set_start(make_start(best.text_share, best.power))
     return best

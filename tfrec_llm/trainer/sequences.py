@@ -21,10 +21,12 @@ class SequenceBatch:
     Attributes:
         sequences: int32 `(batch, length + 1)`, item numbers, oldest first, -1 padding on the left.
         user_rows: int32 `(batch,)`, row of the user's text features, -1 for a user without text.
+        user_numbers: int32 `(batch,)`, place of the user among all users in the order of their ids.
     """
 
     sequences: np.ndarray
     user_rows: np.ndarray
+    user_numbers: np.ndarray
 
 
 class SequenceDataset:
@@ -56,7 +58,8 @@ class SequenceDataset:
         )
         self.windows: list[np.ndarray] = []
         rows: list[int] = []
-        for user_id, items in grouped.iter_rows():
+        numbers: list[int] = []
+        for number, (user_id, items) in enumerate(grouped.iter_rows()):
             row = rows_of.get(user_id, -1)
             # A lone item teaches nothing by history, but a text can foretell it.
             if len(items) < 2 and row < 0:
@@ -67,7 +70,9 @@ class SequenceDataset:
                 if len(window) > 1 or end == len(sequence):
                     self.windows.append(window)
                     rows.append(row)
+                    numbers.append(number)
         self.rows = np.asarray(rows, dtype=np.int32)
+        self.user_numbers = np.asarray(numbers, dtype=np.int32)
         self.lengths = np.asarray([len(w) for w in self.windows], dtype=np.int64)
 
     def __len__(self) -> int:
@@ -97,4 +102,5 @@ class SequenceDataset:
             yield SequenceBatch(
                 sequences=left_padded([self.windows[j] for j in batches[i]], min_length=2),
                 user_rows=self.rows[batches[i]],
+                user_numbers=self.user_numbers[batches[i]],
             )

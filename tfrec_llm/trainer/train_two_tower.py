@@ -13,7 +13,7 @@ import numpy as np
 
 from tfrec_llm.errors import CheckpointError, TfrecLlmError
 from tfrec_llm.keras_api import keras, tf
-from tfrec_llm.models.two_tower_model import TwoTowerModel
+from tfrec_llm.models.retrieval_model import RetrievalModel
 from tfrec_llm.models.variables_file import read_state, restore_variables, save_variables
 from tfrec_llm.progress import Progress, Silent
 from tfrec_llm.seeds import child_generator, child_seed
@@ -63,7 +63,7 @@ class FitResult:
 
 
 def fit(
-    model: TwoTowerModel,
+    model: RetrievalModel,
     dataset: SequenceDataset,
     corpus_features: np.ndarray,
     user_features: np.ndarray,
@@ -85,10 +85,11 @@ def fit(
     that the unbroken run would have had.
 
     Args:
-        model: `TwoTowerModel`, set to its start.
+        model: `RetrievalModel`, set to its start.
         dataset: `SequenceDataset`.
-        corpus_features: float32 `(num_items, feature_dim)`.
-        user_features: float32 `(num_texts, feature_dim)`, row r is the text of `dataset.rows == r`.
+        corpus_features: float32 `(num_items, feature_dim)`, or float16 token vectors
+            `(num_items, tokens, feature_dim)`; copies of all items may follow, see `variant_rows`.
+        user_features: `(num_texts, …)` of the same kind, row r is the text of `dataset.rows == r`.
         positive_share: float32 `(num_items,)`, share of each item in the training positives.
         optimisation: `Optimisation`.
         folder: where the checkpoints lie.
@@ -156,7 +157,7 @@ def fit(
             break
         begin = time.monotonic()
         loss = _run_epoch(
-            train_step, dataset, optimisation, len(corpus_features), epoch, progress, phase
+            train_step, dataset, optimisation, len(positive_share), epoch, progress, phase
         )
         if not math.isfinite(loss):
             raise TfrecLlmError(
@@ -198,6 +199,7 @@ def _run_epoch(
             train_step(
                 tf.constant(batch.sequences),
                 tf.constant(batch.user_rows),
+                tf.constant(batch.user_numbers),
                 tf.constant(hide),
                 tf.constant(negatives.astype(np.int32)),
                 tf.constant(generator.integers(2**31 - 1, size=2).astype(np.int32)),
@@ -210,16 +212,16 @@ def _run_epoch(
 
 
 def _train_step(
-    model: TwoTowerModel,
+    model: RetrievalModel,
     optimizer: Any,
     corpus_features: np.ndarray,
     user_features: np.ndarray,
     positive_share: np.ndarray,
     text_search_weight: float,
 ) -> Any:
-    corpus = tf.constant(np.asarray(corpus_features, dtype=np.float32))
+    corpus = tf.constant(corpus_features)
     # One row of zeros stands in for users without a text.
-    texts = np.zeros((len(user_features) + 1, model.feature_dim), dtype=np.float32)
+    texts = np.zeros((len(user_features) + 1, *corpus_features.shape[1:]), corpus_features.dtype)
     texts[: len(user_features)] = user_features
     user_texts = tf.constant(texts)
     share = tf.constant(positive_share.astype(np.float32))
@@ -229,6 +231,7 @@ def _train_step(
         input_signature=[
             tf.TensorSpec([None, None], tf.int32),
             tf.TensorSpec([None], tf.int32),
+            tf.TensorSpec([None], tf.int32),
             tf.TensorSpec([None], tf.bool),
             tf.TensorSpec([None], tf.int32),
             tf.TensorSpec([2], tf.int32),
@@ -236,7 +239,13 @@ def _train_step(
         ]
     )
     def step(
-        sequences: Any, user_rows: Any, hide: Any, negatives: Any, seed: Any, max_positives: Any
+        sequences: Any,
+        user_rows: Any,
+        user_numbers: Any,
+        hide: Any,
+        negatives: Any,
+        seed: Any,
+        max_positives: Any,
     ) -> Any:
         rows = tf.where(user_rows >= 0, user_rows, len(user_features))
         with tf.GradientTape() as tape:
@@ -245,6 +254,7 @@ def _train_step(
                     "sequences": sequences,
                     "user_features": tf.gather(user_texts, rows),
                     "user_text_mask": user_rows >= 0,
+                    "user_numbers": user_numbers,
                     "hide_history": hide,
                     "negatives": negatives,
                     "corpus_features": corpus,

@@ -51,6 +51,8 @@ class Recommender:
         history: Sequence[str] = (),
         exclude: Sequence[str] = (),
         k: int = 10,
+        *,
+        rerank: bool = False,
     ) -> list[Recommendation]:
         """Recommends items to one user, searched exactly.
 
@@ -59,12 +61,15 @@ class Recommender:
             history: ids of items that they took, oldest first; unknown ids are ignored.
             exclude: ids of more items that shall not be recommended.
             k: int ≥ 1, how many items.
+            rerank: bool, whether the ranker orders the candidates anew.
 
         Returns: `Recommendation`s (`item_id`, `title`, `score`), best first.
 
-        Raises: UsageError when `k` is below 1.
+        Raises: UsageError when `k` is below 1, or `rerank` is asked of a run without a ranker.
         """
-        return self._served().recommend(text=text, history=history, exclude=exclude, k=k)
+        return self._served().recommend(
+            text=text, history=history, exclude=exclude, k=k, rerank=rerank
+        )
 
     def similar(self, item_id: str, k: int = 10) -> list[Recommendation]:
         """Finds the items that are most like an item.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -13,14 +15,24 @@ from tfrec_llm.data.readers import READERS
 from tfrec_llm.data.schema import Dataset
 from tfrec_llm.data.splits import Split, split
 from tfrec_llm.data.tables import read_tables
+from tfrec_llm.encoders.encoder import Encoder
 from tfrec_llm.encoders.feature_cache import FeatureCache
+from tfrec_llm.encoders.language_encoder import LanguageEncoder
+from tfrec_llm.encoders.no_text_encoder import NoTextEncoder
+from tfrec_llm.encoders.sparse_coding_encoder import SparseCodingEncoder
 from tfrec_llm.encoders.text_encoder import TextEncoder
+from tfrec_llm.encoders.word_embedding_encoder import WordEmbeddingEncoder
+from tfrec_llm.encoders.word_encoder import WORD_WEIGHTS, WordEncoder
 from tfrec_llm.errors import UsageError
+from tfrec_llm.keras_api import keras
+from tfrec_llm.models.matrix_factorisation import MatrixFactorisation
 from tfrec_llm.models.two_tower_model import TwoTowerModel
 from tfrec_llm.progress import Progress, Silent
 from tfrec_llm.seeds import child_seed
+from tfrec_llm.text.augment_text import augment_texts
 from tfrec_llm.towers.item_tower import ItemTower
 from tfrec_llm.towers.user_tower import UserTower
+from tfrec_llm.trainer.start_from_run import StartFromRun
 from tfrec_llm.trainer.train_two_tower import Optimisation
 
 
@@ -32,21 +44,24 @@ class Prepared:
         dataset: the checked tables.
         catalogue: the corpus.
         split: what is trained on and what is held out.
-        encoder: the language model.
-        item_features: float32 `(num_items, feature_dim)`.
-        user_features: float32 `(num_user_texts, feature_dim)`.
+        encoder: the language model, or the encoding of words.
+        item_features: float32 `(num_items, feature_dim)`, or token vectors, float16
+            `(num_items, tokens, feature_dim)`.
+        user_features: the same of the texts of users.
         user_rows: user id → row of `user_features`.
         text_features: user text → its features.
+        start_from: another run that the training starts from, if there is one.
     """
 
     dataset: Dataset
     catalogue: Catalogue
     split: Split
-    encoder: TextEncoder
+    encoder: Encoder
     item_features: np.ndarray
     user_features: np.ndarray
     user_rows: dict[str, int]
     text_features: dict[str, np.ndarray]
+    start_from: StartFromRun | None = None
 
     def num_clicks(self, interactions: pl.DataFrame) -> np.ndarray:
         """Returns how often each item stands in the interactions, int64 `(num_items,)`."""
@@ -87,21 +102,60 @@ def read_dataset(data: DataSection) -> Dataset:
     )
 
 
-def build_encoder(config: RunConfig) -> TextEncoder:
-    """Loads the language model of a configuration."""
+def build_encoder(config: RunConfig, texts: Sequence[str]) -> Encoder:
+    """Makes the encoder of a configuration.
+
+    Args:
+        config: the run.
+        texts: the texts of the corpus, for encoders that count its words.
+
+    Returns: the encoder.
+    """
+    encoder = config.encoder
+    stop_words: Sequence[str] = ()
+    if config.text.stop_words is not None:
+        from tfrec_llm.text.stop_words import load_stop_words
+
+        stop_words = load_stop_words(config.text.stop_words)
+    cleaning: dict[str, Any] = {"clean": config.text.clean, "stop_words": stop_words}
+    seed = child_seed(config.train.seed, "encoder")
+    if encoder.kind == "none":
+        return NoTextEncoder()
+    if encoder.kind == "word_embedding":
+        return WordEmbeddingEncoder.fit(
+            texts, encoder.num_words, config.text.max_tokens, **cleaning
+        )
+    if encoder.kind in WORD_WEIGHTS:
+        return WordEncoder.fit(
+            encoder.kind, texts, encoder.num_words, encoder.dim, seed, **cleaning
+        )
+    model: TextEncoder | LanguageEncoder = _language_model(config, encoder.preset, cleaning)
+    if encoder.preset_zh is not None:
+        chinese = _language_model(config, encoder.preset_zh, cleaning)
+        model = LanguageEncoder(model, chinese)
+    model.fit(texts)
+    if encoder.kind == "sparse_coding":
+        cache = FeatureCache(encoder.cache_folder)
+        vectors = cache.features(model, texts, batch_size=encoder.batch_size)
+        return SparseCodingEncoder.fit(model, vectors, encoder.dim, seed)
+    return model
+
+
+def _language_model(config: RunConfig, preset: str, cleaning: dict[str, Any]) -> TextEncoder:
     return TextEncoder.from_preset(
-        config.encoder.preset,
+        preset,
         pooling=config.encoder.pooling,
+        pooling_layers=config.encoder.pooling_layers,
         max_tokens=config.text.max_tokens,
         precision=config.encoder.precision,
-        clean=config.text.clean,
+        **cleaning,
     )
 
 
 def prepare(
     config: RunConfig,
     dataset: Dataset,
-    encoder: TextEncoder | None = None,
+    encoder: Encoder | None = None,
     progress: Progress | None = None,
 ) -> Prepared:
     """Splits the data and encodes its texts, each once.
@@ -109,7 +163,7 @@ def prepare(
     Args:
         config: the run.
         dataset: the checked tables.
-        encoder: a language model that is loaded already.
+        encoder: an encoder that is loaded already.
         progress: listener.
 
     Returns: `Prepared`.
@@ -123,11 +177,12 @@ def prepare(
         cold_user_share=config.split.cold_user_share,
         cold_item_share=config.split.cold_item_share,
         test_share=config.split.test_share,
+        train_share=config.split.train_share,
         seed=config.train.seed,
     )
-    encoder = encoder or build_encoder(config)
     with_text = dataset.users.filter(pl.col("text") != "")
     texts = with_text["text"].unique(maintain_order=True).to_list()
+    encoder = encoder or build_encoder(config, catalogue.texts)
     features = FeatureCache(config.encoder.cache_folder).features(
         encoder,
         [*catalogue.texts, *texts],
@@ -148,16 +203,76 @@ def prepare(
     )
 
 
-def build_model(config: RunConfig, num_items: int, feature_dim: int) -> TwoTowerModel:
-    """Makes an untrained model of the shape that a configuration asks for."""
+def training_features(
+    config: RunConfig, prepared: Prepared, progress: Progress | None = None
+) -> np.ndarray:
+    """Returns the features of the items, followed by those of their augmented copies.
+
+    Args:
+        config: the run.
+        prepared: see `prepare`.
+        progress: told of the copies that are encoded; each is, once.
+
+    Returns: as `prepared.item_features`, `(1 + copies) * num_items` rows: all originals, then
+        the first copy of all items, and so on. Without copies these very features.
+    """
+    train = config.train
+    if not train.text_copies:
+        return prepared.item_features
+    copies = augment_texts(
+        prepared.catalogue.texts,
+        prepared.catalogue.item_ids,
+        titles=prepared.catalogue.titles,
+        copies=train.text_copies,
+        seed=train.seed,
+        token_dropout=train.token_dropout,
+        span_deletion=train.span_deletion,
+        swap_fields=train.swap_fields,
+    )
+    features = FeatureCache(config.encoder.cache_folder).features(
+        prepared.encoder, copies, batch_size=config.encoder.batch_size, progress=progress
+    )
+    return np.concatenate([prepared.item_features, features])
+
+
+def build_model(
+    config: RunConfig, num_items: int, encoder: Encoder, num_users: int = 0
+) -> TwoTowerModel | MatrixFactorisation:
+    """Makes an untrained model of the shape that a configuration asks for.
+
+    The same configuration gives the same weights, whatever was made before.
+
+    Args:
+        config: the run.
+        num_items: int, size of the corpus.
+        encoder: what the features come from.
+        num_users: int, users to train on; two towers do not need to know.
+    """
+    keras.utils.set_random_seed(child_seed(config.train.seed, "weights"))
     towers = config.towers
+    if config.model.kind == "matrix_factorisation":
+        return MatrixFactorisation(
+            num_items,
+            towers.embedding_dim,
+            feature_dim=encoder.dim,
+            num_users=num_users,
+            max_history=towers.max_history,
+            loss=config.model.loss,
+            temperature=config.train.temperature,
+            learn_temperature=config.train.learn_temperature,
+            # An item whose id is dropped is left to its text; without texts there is nothing.
+            item_id_dropout=0.0 if config.encoder.kind == "none" else towers.item_id_dropout,
+            dropout=towers.dropout,
+            seed=child_seed(config.train.seed, "item id dropout"),
+        )
     return TwoTowerModel(
         ItemTower(
             num_items=num_items if towers.item_ids else 0,
             embedding_dim=towers.embedding_dim,
-            item_id_dropout=towers.item_id_dropout,
+            item_id_dropout=0.0 if config.encoder.kind == "none" else towers.item_id_dropout,
             dropout=towers.dropout,
             seed=child_seed(config.train.seed, "item id dropout"),
+            **_pooling(config, encoder),
         ),
         UserTower(
             history_kind=towers.history,
@@ -166,15 +281,31 @@ def build_model(config: RunConfig, num_items: int, feature_dim: int) -> TwoTower
             num_heads=towers.num_heads,
             dropout=towers.dropout,
         ),
-        feature_dim=feature_dim,
+        feature_dim=encoder.dim,
         temperature=config.train.temperature,
         learn_temperature=config.train.learn_temperature,
     )
 
 
+def _pooling(config: RunConfig, encoder: Encoder) -> dict[str, Any]:
+    """Returns the arguments of an item tower that say how it pools token vectors."""
+    if encoder.num_tokens is None:
+        return {}
+    pooling: str = config.encoder.pooling
+    options: dict[str, Any] = {}
+    if isinstance(encoder, WordEmbeddingEncoder):
+        pooling = "word_embedding"
+        seed = child_seed(config.train.seed, "word embeddings")
+        options = {"num_words": encoder.num_words, "dim": config.encoder.dim, "seed": seed}
+    elif pooling == "attention":
+        options = {"heads": config.encoder.pooling_heads}
+    return {"pooling": pooling, "pooling_options": options}
+
+
 def optimisation(config: RunConfig, stop_after: int) -> Optimisation:
     """Returns the settings of one training phase."""
     train = config.train
+    has_text = config.encoder.kind != "none"  # else nothing can be told from a text alone
     return Optimisation(
         batch_size=train.batch_size,
         epochs=train.epochs,
@@ -182,9 +313,9 @@ def optimisation(config: RunConfig, stop_after: int) -> Optimisation:
         learning_rate=train.learning_rate,
         weight_decay=train.weight_decay,
         warmup_share=train.warmup_share,
-        text_search_weight=train.text_search_weight,
+        text_search_weight=train.text_search_weight if has_text else 0.0,
         uniform_negatives=train.uniform_negatives,
-        text_only_share=train.text_only_share,
+        text_only_share=train.text_only_share if has_text else 0.0,
         patience=train.patience,
         seed=train.seed,
     )

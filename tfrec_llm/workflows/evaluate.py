@@ -16,16 +16,18 @@ from tfrec_llm.evaluation.report import build_metrics, rankings_frame, write_met
 from tfrec_llm.evaluation.report_html import write_report_html
 from tfrec_llm.evaluation.retrieval_evaluator import ModelResult, evaluate_model
 from tfrec_llm.files import atomic_file
-from tfrec_llm.models.two_tower_scorer import TwoTowerScorer
+from tfrec_llm.fusion.padding_mask import mean_of_tokens
+from tfrec_llm.models.retrieval_scorer import RetrievalScorer
 from tfrec_llm.progress import Progress, Silent
 from tfrec_llm.seeds import child_generator
 from tfrec_llm.serving.model_card import model_card
 from tfrec_llm.serving.trained import TrainedModel
 from tfrec_llm.workflows.build import Prepared, prepare, read_dataset
 from tfrec_llm.workflows.run_folder import RunFolder
+from tfrec_llm.workflows.train_ranker import evaluate_ranker
 from tfrec_llm.workflows.versions import package_versions
 
-_READS_USER_TEXT = ("two_tower", "tfidf", "zero_shot", "popularity")
+_READS_USER_TEXT = ("two_tower", "matrix_factorisation", "tfidf", "zero_shot", "popularity")
 
 
 def evaluate(
@@ -88,22 +90,37 @@ def evaluate_prepared(
         )
         queries = queries.take(np.sort(rows))
     models: list[Recommender] = [
-        TwoTowerScorer(
+        RetrievalScorer(
             trained.model, prepared.item_features, trained.popularity, prepared.text_features
         )
     ]
     training = folder.training or {}
+    described = ("start", "best_epoch", "training_seconds")
     settings: dict[str, dict[str, Any]] = {
-        "two_tower": {key: training[key] for key in ("start", "best_epoch", "training_seconds")}
+        config.model.kind: {key: training[key] for key in described}
     }
+    ranking: dict[str, Any] | None = None
+    if trained.ranker is not None:
+        ranking, reranked = evaluate_ranker(config, prepared, trained, queries, progress)
+        models.append(reranked)
+        settings[reranked.name] = {
+            "retriever_weight": reranked.weight,
+            "candidates": reranked.num_candidates,
+        }
     if baselines:
         tuned = tune_and_refit(
             parts.train,
             parts.train_and_validation,
             parts.validation,
             prepared.catalogue,
-            item_features=prepared.item_features,
-            text_vectors=lambda texts: np.stack([prepared.text_features[t] for t in texts]),
+            item_features=(
+                None
+                if config.encoder.kind in ("word_embedding", "none")
+                else mean_of_tokens(prepared.item_features)
+            ),
+            text_vectors=lambda texts: mean_of_tokens(
+                np.stack([prepared.text_features[t] for t in texts])
+            ),
             seed=seed,
             progress=progress,
         )
@@ -136,6 +153,7 @@ def evaluate_prepared(
         seed=seed,
         versions=package_versions(),
         settings=settings,
+        ranking=ranking,
     )
     lists = folder.path / "rankings.parquet" if rankings is None else Path(rankings)
     with atomic_file(lists) as temporary:
@@ -151,6 +169,7 @@ def _protocol(config: RunConfig, prepared: Prepared, num_queries: int) -> dict[s
     return {
         "split": config.split.protocol,
         "cold_user_share": config.split.cold_user_share,
+        "train_share": config.split.train_share,
         "cold_users": len(prepared.split.cold_user_ids),
         "test_queries": num_queries,
         "corpus": len(prepared.catalogue),

@@ -32,7 +32,7 @@ def export(
         progress: listener.
 
     Returns: `path`, `version`, `index` (its settings), `index_recall@10`, `size_bytes`,
-        `stock_tensorflow_serving`.
+        `stock_tensorflow_serving`, and `ranker_item_tokens_bytes`, None without a ranker.
 
     Raises:
         UsageError: when the folder holds no finished training.
@@ -92,4 +92,7 @@ def export_trained(
         "index_recall@10": requires["index_recall@10"],
         "size_bytes": sum(p.stat().st_size for p in version.rglob("*") if p.is_file()),
         "stock_tensorflow_serving": requires["stock_tensorflow_serving"],
+        "ranker_item_tokens_bytes": (
+            None if servable.reranking is None else servable.reranking.item_tokens_bytes
+        ),
     }

@@ -17,12 +17,15 @@ def recommend(
     history: Sequence[str] = (),
     exclude: Sequence[str] = (),
     k: int = 10,
+    rerank: bool = False,
 ) -> list[dict[str, Any]]:
     """Recommends items to one user; see `LoadedRecommender.recommend`.
 
     Returns: dicts of `item_id`, `title` and `score`, best first.
     """
-    answer = load(export).recommend(text=text, history=history, exclude=exclude, k=k)
+    answer = load(export).recommend(
+        text=text, history=history, exclude=exclude, k=k, rerank=rerank
+    )
     return [dataclasses.asdict(item) for item in answer]
 
 

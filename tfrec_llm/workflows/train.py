@@ -15,34 +15,47 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from tfrec_llm.baselines.interactions import Interactions
 from tfrec_llm.config.load import dump_config
 from tfrec_llm.config.run_config import RunConfig
 from tfrec_llm.data.queries import Queries
 from tfrec_llm.data.raw_table import write_quarantine
 from tfrec_llm.data.schema import Dataset
-from tfrec_llm.encoders.text_encoder import TextEncoder
-from tfrec_llm.errors import CheckpointError
+from tfrec_llm.encoders.encoder import Encoder
+from tfrec_llm.errors import CheckpointError, UsageError
 from tfrec_llm.evaluation.ndcg import ndcg_at_k
 from tfrec_llm.evaluation.recommended_lists import recommended_lists, target_ranks
 from tfrec_llm.evaluation.top_k import tie_order
 from tfrec_llm.files import atomic_file, locked
-from tfrec_llm.keras_api import keras
+from tfrec_llm.models.matrix_factorisation import MatrixFactorisation
+from tfrec_llm.models.retrieval_model import RetrievalModel
+from tfrec_llm.models.retrieval_scorer import RetrievalScorer
 from tfrec_llm.models.two_tower_model import TwoTowerModel
-from tfrec_llm.models.two_tower_scorer import TwoTowerScorer
 from tfrec_llm.progress import Progress, Silent
 from tfrec_llm.seeds import child_generator, child_seed
 from tfrec_llm.serving.trained import TrainedModel
-from tfrec_llm.towers.starts import factorise_clicks, start_item_tower
+from tfrec_llm.towers.starts import (
+    ClickFactors,
+    ItemTowerStart,
+    factorise_clicks,
+    start_item_tower,
+)
+from tfrec_llm.trainer.choose_factor_start import (
+    ChosenFactorStart,
+    choose_factor_start,
+    set_factor_start,
+)
 from tfrec_llm.trainer.choose_start import ChosenStart, choose_start
 from tfrec_llm.trainer.sequences import SequenceDataset
+from tfrec_llm.trainer.start_from_run import StartFromRun
 from tfrec_llm.trainer.train_two_tower import FitResult, fit
 from tfrec_llm.workflows.build import (
     Prepared,
-    build_encoder,
     build_model,
     optimisation,
     prepare,
     read_dataset,
+    training_features,
 )
 from tfrec_llm.workflows.run_folder import (
     FINGERPRINT_FILE,
@@ -50,11 +63,13 @@ from tfrec_llm.workflows.run_folder import (
     RunFolder,
     corrupt_file,
 )
+from tfrec_llm.workflows.train_ranker import check_ranker, train_ranker
 from tfrec_llm.workflows.versions import package_versions
 
 _MAX_VALIDATION_QUERIES = 4000
 _MAX_SAMPLE_QUERIES = 512
 _START_FILE = "checkpoints/start.json"
+Start = ChosenStart | ChosenFactorStart
 
 
 def train(
@@ -97,7 +112,7 @@ def train_dataset(
     dataset: Dataset,
     run: RunFolder,
     *,
-    encoder: TextEncoder | None = None,
+    encoder: Encoder | None = None,
     resume: bool = False,
     progress: Progress | None = None,
 ) -> tuple[Prepared, dict[str, Any]]:
@@ -115,6 +130,7 @@ def train_dataset(
             f"quarantined {sum(rejected.values())} rows: "
             + ", ".join(f"{reason} {count}" for reason, count in rejected.items())
         )
+    check_ranker(config)
     fingerprint = _fingerprint(config, dataset)
     if run.fingerprint not in (None, fingerprint):
         raise CheckpointError(
@@ -125,8 +141,7 @@ def train_dataset(
         progress.message(f"{run.path} is trained already")
         return prepare(config, dataset, encoder, progress), run.training
 
-    keras.utils.set_random_seed(child_seed(config.train.seed, "weights"))
-    prepared = prepare(config, dataset, encoder or build_encoder(config), progress)
+    prepared = _with_start_from(config, prepare(config, dataset, encoder, progress))
     parts = prepared.split
     progress.message(
         f"{dataset.name}: {len(prepared.catalogue)} items, {len(dataset.interactions)} "
@@ -140,10 +155,13 @@ def train_dataset(
     write_quarantine(dataset.quarantine, run.path / "quarantine")
     options: dict[str, Any] = {"fingerprint": fingerprint, "resume": resume, "progress": progress}
     model, clicks, start, selected = _select(config, prepared, run, options)
-    refitted = FitResult()
+    refitted, selected_model = FitResult(), model
     if config.train.refit:
         model, clicks, refitted = _refit(config, prepared, run, start, selected, options)
 
+    ranker, ranker_summary = None, None
+    if config.ranker.train:
+        ranker, ranker_summary = train_ranker(config, prepared, selected_model, model, progress)
     trained = TrainedModel(
         model=model,
         encoder=prepared.encoder,
@@ -151,6 +169,7 @@ def train_dataset(
         num_clicks=clicks,
         item_embeddings=model.embed_corpus(prepared.item_features),
         sample_queries=_sample_queries(config, prepared, model, clicks),
+        ranker=ranker,
     )
     shutil.rmtree(run.model, ignore_errors=True)
     trained.save(run.model)
@@ -166,7 +185,7 @@ def train_dataset(
             "below_min_rating": dataset.num_below_min_rating,
             "sha256": dataset.sha256,
         },
-        "encoder": {"preset": config.encoder.preset, "dim": prepared.encoder.dim},
+        "encoder": {"preset": prepared.encoder.name, "dim": prepared.encoder.dim},
         "start": dataclasses.asdict(start),
         "best_epoch": selected.best_epoch,
         "validation_ndcg@10": selected.best_metric if math.isfinite(selected.best_metric) else None,
@@ -177,40 +196,30 @@ def train_dataset(
         "seed": config.train.seed,
         "versions": package_versions(),
     }
+    if ranker_summary is not None:
+        summary["ranker"] = ranker_summary
     run.write_json(TRAINING_FILE, summary)
     return prepared, summary
 
 
 def _select(
     config: RunConfig, prepared: Prepared, run: RunFolder, options: dict[str, Any]
-) -> tuple[TwoTowerModel, np.ndarray, ChosenStart, FitResult]:
+) -> tuple[TwoTowerModel | MatrixFactorisation, np.ndarray, Start, FitResult]:
     """Trains on the training part; the validation set says how to start and when to stop."""
     interactions = prepared.split.train
     clicks = prepared.num_clicks(interactions)
-    model = build_model(config, len(prepared.catalogue), prepared.encoder.dim)
+    model = _build(config, prepared, interactions)
     evaluate = _validation(config, prepared, model, clicks)
     chosen = run.read_json(_START_FILE)
     if chosen is not None:
         try:
-            start = ChosenStart(**chosen)
+            is_factors = isinstance(model, MatrixFactorisation)
+            start = ChosenFactorStart(**chosen) if is_factors else ChosenStart(**chosen)
         except TypeError as error:
             raise corrupt_file(run.path / _START_FILE, str(error)) from error
         _set_start(config, prepared, model, interactions, start)
     else:
-        factors = factorise_clicks(
-            _histories(interactions),
-            len(prepared.catalogue),
-            config.towers.embedding_dim,
-            child_seed(config.train.seed, "start"),
-        )
-        start = choose_start(
-            model,
-            factors,
-            prepared.item_features,
-            evaluate,
-            text_share=config.towers.text_start_share,
-            progress=options["progress"],
-        )
+        start = _choose_start(config, prepared, model, interactions, evaluate, options["progress"])
         run.write_json(_START_FILE, dataclasses.asdict(start))
     result = _fit(
         config,
@@ -230,13 +239,13 @@ def _refit(
     config: RunConfig,
     prepared: Prepared,
     run: RunFolder,
-    start: ChosenStart,
+    start: Start,
     selected: FitResult,
     options: dict[str, Any],
-) -> tuple[TwoTowerModel, np.ndarray, FitResult]:
+) -> tuple[TwoTowerModel | MatrixFactorisation, np.ndarray, FitResult]:
     """Trains anew on training + validation, as long as was best on validation."""
     interactions = prepared.split.train_and_validation
-    model = build_model(config, len(prepared.catalogue), prepared.encoder.dim)
+    model = _build(config, prepared, interactions)
     _set_start(config, prepared, model, interactions, start)
     result = _fit(
         config,
@@ -256,7 +265,7 @@ def _fit(
     config: RunConfig,
     prepared: Prepared,
     run: RunFolder,
-    model: TwoTowerModel,
+    model: RetrievalModel,
     interactions: pl.DataFrame,
     phase: str,
     options: dict[str, Any],
@@ -268,7 +277,7 @@ def _fit(
     return fit(
         model,
         SequenceDataset(interactions, config.towers.max_history, prepared.user_rows),
-        prepared.item_features,
+        training_features(config, prepared, options["progress"]),
         prepared.user_features,
         clicks / max(1, int(clicks.sum())),
         optimisation(config, stop_after),
@@ -280,28 +289,115 @@ def _fit(
     )
 
 
+def _build(
+    config: RunConfig, prepared: Prepared, interactions: pl.DataFrame
+) -> TwoTowerModel | MatrixFactorisation:
+    num_users = interactions["user_id"].n_unique()
+    return build_model(config, len(prepared.catalogue), prepared.encoder, num_users)
+
+
+def _choose_start(
+    config: RunConfig,
+    prepared: Prepared,
+    model: TwoTowerModel | MatrixFactorisation,
+    interactions: pl.DataFrame,
+    evaluate: Callable[[], float],
+    progress: Progress,
+) -> Start:
+    seed = child_seed(config.train.seed, "start")
+    if isinstance(model, MatrixFactorisation):
+        return choose_factor_start(
+            model,
+            _pairs(prepared, interactions),
+            prepared.item_features,
+            evaluate,
+            kind=config.model.start,
+            seed=seed,
+            progress=progress,
+        )
+    factors, features, make_start = _item_tower_starts(config, prepared, model, interactions)
+    return choose_start(
+        model,
+        factors,
+        features,
+        evaluate,
+        text_share=config.towers.text_start_share,
+        make_start=make_start,
+        progress=progress,
+    )
+
+
 def _set_start(
     config: RunConfig,
     prepared: Prepared,
-    model: TwoTowerModel,
+    model: TwoTowerModel | MatrixFactorisation,
     interactions: pl.DataFrame,
-    start: ChosenStart,
+    start: Start,
 ) -> None:
+    if isinstance(model, MatrixFactorisation):
+        assert isinstance(start, ChosenFactorStart)
+        set_factor_start(
+            model,
+            _pairs(prepared, interactions),
+            prepared.item_features,
+            start,
+            seed=child_seed(config.train.seed, "start"),
+        )
+        return
+    assert isinstance(start, ChosenStart)
+    _, _, make_start = _item_tower_starts(config, prepared, model, interactions)
+    model.set_start(make_start(start.text_share, start.power))
+
+
+def _item_tower_starts(
+    config: RunConfig, prepared: Prepared, model: TwoTowerModel, interactions: pl.DataFrame
+) -> tuple[ClickFactors, np.ndarray, Callable[[float, float], ItemTowerStart]]:
+    """Returns click factors, one vector a text, and text share and power → start.
+
+    A run to start from sets text part and user tower of the model on the way.
+    """
+    transfer = prepared.start_from
+    if transfer is not None:
+        transfer.apply(model, prepared.encoder.fingerprint)
     factors = factorise_clicks(
         _histories(interactions),
         len(prepared.catalogue),
         config.towers.embedding_dim,
         child_seed(config.train.seed, "start"),
     )
-    model.set_start(
-        start_item_tower(
-            factors,
-            prepared.item_features,
-            config.towers.embedding_dim,
-            text_share=start.text_share,
-            power=start.power,
+    features = model.pool_corpus(prepared.item_features)
+
+    def make_start(share: float, power: float) -> ItemTowerStart:
+        if transfer is not None:
+            return transfer.item_tower_start(factors, features, text_share=share, power=power)
+        return start_item_tower(
+            factors, features, config.towers.embedding_dim, text_share=share, power=power
         )
-    )
+
+    return factors, features, make_start
+
+
+def _with_start_from(config: RunConfig, prepared: Prepared) -> Prepared:
+    """Loads the run to start from, and refuses one that does not fit before any long work."""
+    path = config.train.start_from
+    if path is None:
+        return prepared
+    other = TrainedModel.load(RunFolder.open_trained(path).model)
+    model = _build(config, prepared, prepared.split.train)
+    for whose, found in ((str(path), other.model), ("this run", model)):
+        if not isinstance(found, TwoTowerModel):
+            raise UsageError(
+                f"train.start_from: {whose} has the model {found.kind}; only two towers can be "
+                "started from, by two towers. Set model.kind: two_tower, or leave it out."
+            )
+    transfer = StartFromRun(other.model, other.encoder.fingerprint, str(path))
+    transfer.apply(model, prepared.encoder.fingerprint)
+    return dataclasses.replace(prepared, start_from=transfer)
+
+
+def _pairs(prepared: Prepared, interactions: pl.DataFrame) -> Interactions:
+    """Returns who took what, users in the order of their ids, as `SequenceDataset` numbers them."""
+    return Interactions.from_frame(interactions.sort("user_id"), len(prepared.catalogue))
 
 
 def _histories(interactions: pl.DataFrame) -> list[np.ndarray]:
@@ -314,7 +410,7 @@ def _histories(interactions: pl.DataFrame) -> list[np.ndarray]:
 
 
 def _validation(
-    config: RunConfig, prepared: Prepared, model: TwoTowerModel, clicks: np.ndarray
+    config: RunConfig, prepared: Prepared, model: RetrievalModel, clicks: np.ndarray
 ) -> Callable[[], float]:
     """Returns a function that measures NDCG@10 on (a seeded sample of) the validation set."""
     queries = _sample(prepared.split.validation, _MAX_VALIDATION_QUERIES, config.train.seed)
@@ -323,7 +419,7 @@ def _validation(
     def evaluate() -> float:
         if not len(queries):
             return 0.0
-        scorer = TwoTowerScorer(model, prepared.item_features, clicks, prepared.text_features)
+        scorer = RetrievalScorer(model, prepared.item_features, clicks, prepared.text_features)
         lists = recommended_lists(scorer, queries, 10, order)
         return float(ndcg_at_k(target_ranks(lists, queries.targets), 10).mean())
 
@@ -331,13 +427,13 @@ def _validation(
 
 
 def _sample_queries(
-    config: RunConfig, prepared: Prepared, model: TwoTowerModel, clicks: np.ndarray
+    config: RunConfig, prepared: Prepared, model: RetrievalModel, clicks: np.ndarray
 ) -> np.ndarray:
     """Embeds some users, by which an approximate index will be compared with the exact one."""
     queries = _sample(prepared.split.validation, _MAX_SAMPLE_QUERIES, config.train.seed)
     if not len(queries):
         return np.zeros((0, model.embedding_dim), dtype=np.float32)
-    scorer = TwoTowerScorer(model, prepared.item_features, clicks, prepared.text_features)
+    scorer = RetrievalScorer(model, prepared.item_features, clicks, prepared.text_features)
     return scorer.embed(queries)
 
 
@@ -351,9 +447,11 @@ def _sample(queries: Queries, most: int, seed: int) -> Queries:
 def _fingerprint(config: RunConfig, dataset: Dataset) -> str:
     """Hashes all that shapes the weights; what only shapes reports or the index is left out."""
     shaping = config.model_dump(
-        mode="json", include={"split", "text", "encoder", "towers", "train"}
+        mode="json", include={"split", "text", "encoder", "towers", "model", "train", "ranker"}
     )
     shaping["encoder"].pop("cache_folder")
+    if config.train.start_from is not None:  # what that run is counts, not where it lies
+        shaping["train"]["start_from"] = RunFolder(config.train.start_from).fingerprint
     return hashlib.sha256(
         json.dumps([shaping, dataset.sha256], sort_keys=True).encode()
     ).hexdigest()

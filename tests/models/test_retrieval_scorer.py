@@ -9,7 +9,7 @@ import pytest
 from tfrec_llm.data.queries import Queries
 from tfrec_llm.keras_api import tf
 from tfrec_llm.models.two_tower_model import TwoTowerModel
-from tfrec_llm.models.two_tower_scorer import TwoTowerScorer
+from tfrec_llm.models.retrieval_scorer import RetrievalScorer
 
 Make = Callable[..., Any]
 TEXTS = {"space": np.full(6, 0.3, np.float32), "love": np.linspace(-1, 1, 6).astype(np.float32)}
@@ -58,7 +58,7 @@ def model(make_model: Make) -> TwoTowerModel:
 
 
 def test_scores_equal_those_of_each_request_alone(model: TwoTowerModel, corpus: np.ndarray) -> None:
-    scorer = TwoTowerScorer(model, corpus, POPULARITY, TEXTS)
+    scorer = RetrievalScorer(model, corpus, POPULARITY, TEXTS)
     found = scorer.score(queries([c[0] for c in CASES], [c[1] for c in CASES]))
     assert found.shape == (6, 10) and found.dtype == np.float32
     for row, (history, text) in zip(found, CASES, strict=True):
@@ -68,14 +68,14 @@ def test_scores_equal_those_of_each_request_alone(model: TwoTowerModel, corpus: 
 def test_a_user_of_whom_nothing_is_known_gets_the_popular_items(
     model: TwoTowerModel, corpus: np.ndarray
 ) -> None:
-    scorer = TwoTowerScorer(model, corpus, POPULARITY)
+    scorer = RetrievalScorer(model, corpus, POPULARITY)
     np.testing.assert_array_equal(scorer.score(queries([[], []], ["", ""]))[1], POPULARITY)
 
 
 def test_scores_of_a_query_do_not_depend_on_the_queries_beside_it(
     model: TwoTowerModel, corpus: np.ndarray
 ) -> None:
-    scorer = TwoTowerScorer(model, corpus, POPULARITY, TEXTS)
+    scorer = RetrievalScorer(model, corpus, POPULARITY, TEXTS)
     everyone = queries([c[0] for c in CASES], [c[1] for c in CASES])
     together = scorer.score(everyone)
     turned = scorer.score(everyone.take([5, 4, 3, 2, 1, 0]))
@@ -83,4 +83,4 @@ def test_scores_of_a_query_do_not_depend_on_the_queries_beside_it(
 
 
 def test_no_queries_give_no_scores(model: TwoTowerModel, corpus: np.ndarray) -> None:
-    assert TwoTowerScorer(model, corpus, POPULARITY).score(queries([], [])).shape == (0, 10)
+    assert RetrievalScorer(model, corpus, POPULARITY).score(queries([], [])).shape == (0, 10)

@@ -1,0 +1,1 @@
+"""Language models of one's own: vocabulary and masked language modelling on a corpus."""
