@@ -39,8 +39,20 @@ def test_each_text_is_read_by_the_model_of_its_language(encoder, parts):
     for text, chinese, row in zip(TEXTS, CHINESE, features, strict=True):
         expected = np.zeros(24, np.float32)
         columns = slice(8, None) if chinese else slice(None, 8)
-        expected[columns] = parts[chinese].encode([text])[0]
+        vector = parts[chinese].encode([text])[0]
+        expected[columns] = vector / np.linalg.norm(vector)
         np.testing.assert_allclose(row, expected, atol=1e-5)
+
+
+def test_what_the_texts_of_a_language_share_is_taken_off(parts):
+    encoder = LanguageEncoder(*parts)
+    before = encoder.fingerprint
+    encoder.fit(TEXTS)
+    features = encoder.encode(TEXTS)
+    np.testing.assert_allclose(features[CHINESE].mean(axis=0), 0.0, atol=1e-5)
+    np.testing.assert_allclose(features[np.logical_not(CHINESE)].mean(axis=0), 0.0, atol=1e-5)
+    np.testing.assert_allclose(encoder.embed(tf.constant(TEXTS)), features, atol=1e-5)
+    assert encoder.fingerprint != before
 
 
 @pytest.mark.parametrize("rows", [[], [0, 2], [1, 3], [1, 0, 3, 4]])

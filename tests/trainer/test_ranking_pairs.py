@@ -18,9 +18,7 @@ sequences = st.lists(
 def _frame(users: list[list[int]]) -> pl.DataFrame:
     rows = [(f"u{n}", i, 10 * p) for n, items in enumerate(users) for p, i in enumerate(items)]
     names = {"user_id": pl.String, "item_number": pl.Int32, "position": pl.Int64}
-    return pl.DataFrame(rows, schema=names, orient="row").sample(
-        fraction=1.0, shuffle=True, seed=1
-    )
+    return pl.DataFrame(rows, schema=names, orient="row").sample(fraction=1.0, shuffle=True, seed=1)
 
 
 @settings(deadline=None, max_examples=80)

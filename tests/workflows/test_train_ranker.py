@@ -108,6 +108,8 @@ def test_candidates_stand_above_all_others_in_the_order_of_the_combined_score() 
     from tfrec_llm.models.reranked_scorer import RerankedScorer
 
     class Retriever:
+        name = "retriever"
+
         def score(self, queries: Queries) -> np.ndarray:
             return np.tile(np.float32([0.9, 0.8, 0.7, 0.6, 0.5]), (len(queries), 1))
 

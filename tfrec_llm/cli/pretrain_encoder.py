@@ -53,6 +53,13 @@ def pretrain_encoder(
     mask_share: Annotated[
         float, typer.Option("--mask-share", help="Share of the tokens that are hidden.")
     ] = 0.15,
+    halves_weight: Annotated[
+        float,
+        typer.Option(
+            "--halves-weight",
+            help="Weight of the loss that joins the halves of a text; 0: masked tokens only.",
+        ),
+    ] = 1.0,
     held_out: Annotated[
         float, typer.Option("--held-out", help="Share of the texts that are only measured by.")
     ] = 0.1,
@@ -85,6 +92,7 @@ def pretrain_encoder(
             batch_size=batch_size,
             learning_rate=learning_rate,
             mask_share=mask_share,
+            halves_weight=halves_weight,
             held_out=held_out,
             seed=seed,
             resume=resume,

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import safetensors.numpy
 
 from tfrec_llm.encoders.presets import read_json
 from tfrec_llm.encoders.text_encoder import TextEncoder
-from tfrec_llm.errors import EncoderError, UsageError
-from tfrec_llm.files import atomic_folder
+from tfrec_llm.errors import CorruptFileError, EncoderError, UsageError
+from tfrec_llm.files import atomic_folder, sha256_of_file
 from tfrec_llm.keras_api import tf
 from tfrec_llm.progress import Progress
 
@@ -22,6 +23,8 @@ HAN_SHARE = 0.3
 
 _FORMAT = 1
 _FIRST, _CHINESE = "first", "chinese"
+_CENTRE_FILE = "centre.safetensors"
+_CENTRE_TEXTS = 2048
 _QUESTION_TEXTS = 4096
 
 
@@ -57,9 +60,9 @@ class LanguageEncoder(tf.Module):
     """Reads Chinese texts with one language model and all others with another.
 
     The features of a text are the vectors of the two models side by side, zeros for the one that
-    did not read it. A model that gets no text of a batch is not run. The vectors are left as long
-    as they are: the towers bring features to unit length, and with one half zero that makes both
-    models count alike.
+    did not read it. A model that gets no text of a batch is not run. Vectors are brought to unit
+    length, and `fit` takes off what those of one model have in common: otherwise the language of
+    a text would be most of what its features say, and texts of one language would look alike.
 
     Args:
         first: encoder of the texts that are not Chinese, see `is_chinese`.
@@ -97,6 +100,7 @@ class LanguageEncoder(tf.Module):
         self.first = first
         self.chinese = chinese
         self.dim = first.dim + chinese.dim
+        self._centre = tf.Variable(tf.zeros([self.dim]), trainable=False, name="centre")
         self._embed = tf.function(
             self._embed_in_graph, input_signature=[tf.TensorSpec([None], tf.string)]
         )
@@ -109,14 +113,16 @@ class LanguageEncoder(tf.Module):
     @property
     def variables(self) -> list[Any]:
         """The weights of both as `tf.Variable`s."""
-        return [*self.first.variables, *self.chinese.variables]
+        return [*self.first.variables, *self.chinese.variables, self._centre]
 
     @property
     def fingerprint(self) -> str:
         """Hex sha256 of all that shapes the features, equal in every process."""
         parts = [KIND, str(_FORMAT), str(HAN_SHARE)]
         parts += [self.first.fingerprint, self.chinese.fingerprint]
-        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+        digest = hashlib.sha256("\n".join(parts).encode())
+        digest.update(self._centre.numpy().tobytes())
+        return digest.hexdigest()
 
     def embed(self, texts: Any) -> Any:
         """Encodes a tensor of texts; works inside a graph.
@@ -129,14 +135,20 @@ class LanguageEncoder(tf.Module):
         return self._embed(texts)
 
     def fit(self, texts: Sequence[str]) -> None:
-        """Lets each model count the tokens of its texts, where its pooling weighs by them.
+        """Measures what the vectors of each model have in common; poolings are fitted too.
 
         Args:
-            texts: str each, of the corpus.
+            texts: str each, of the corpus. At most 2048 of a language, evenly spread, are encoded.
         """
         chinese = self._are_chinese(texts)
-        for encoder, mine in ((self.first, ~chinese), (self.chinese, chinese)):
-            encoder.fit([text for text, is_mine in zip(texts, mine, strict=True) if is_mine])
+        centre = np.zeros(self.dim, np.float32)
+        for encoder, mine, columns in self._halves(chinese):
+            own = [texts[row] for row in np.flatnonzero(mine)]
+            encoder.fit(own)
+            if own:
+                some = own[:: -(-len(own) // _CENTRE_TEXTS)]
+                centre[columns] = _unit_rows(encoder.encode(some)).mean(axis=0)
+        self._centre.assign(centre)
 
     def encode(
         self, texts: list[str], *, batch_size: int = 32, progress: Progress | None = None
@@ -153,15 +165,13 @@ class LanguageEncoder(tf.Module):
         """
         chinese = self._are_chinese(texts)
         features = np.zeros((len(texts), self.dim), np.float32)
-        halves = (
-            (self.first, ~chinese, slice(None, self.first.dim)),
-            (self.chinese, chinese, slice(self.first.dim, None)),
-        )
-        for encoder, mine, columns in halves:
+        centre = self._centre.numpy()
+        for encoder, mine, columns in self._halves(chinese):
             rows = np.flatnonzero(mine)
-            features[rows, columns] = encoder.encode(
+            vectors = encoder.encode(
                 [texts[row] for row in rows], batch_size=batch_size, progress=progress
             )
+            features[rows, columns] = _unit_rows(vectors) - centre[columns]
         return features
 
     def save(self, folder: str | Path) -> None:
@@ -176,7 +186,14 @@ class LanguageEncoder(tf.Module):
             with atomic_folder(folder) as temporary:
                 self.first.save(temporary / _FIRST)
                 self.chinese.save(temporary / _CHINESE)
-                about = {"format": _FORMAT, "kind": KIND, "han_share": HAN_SHARE}
+                arrays = {"centre": self._centre.numpy()}
+                (temporary / _CENTRE_FILE).write_bytes(safetensors.numpy.save(arrays))
+                about = {
+                    "format": _FORMAT,
+                    "kind": KIND,
+                    "han_share": HAN_SHARE,
+                    "centre_sha256": sha256_of_file(temporary / _CENTRE_FILE),
+                }
                 (temporary / "encoder.json").write_text(json.dumps(about, indent=1) + "\n")
         except FileExistsError as error:
             raise UsageError(f"{folder} holds something already. Give a new folder.") from error
@@ -193,12 +210,28 @@ class LanguageEncoder(tf.Module):
         """
         folder = Path(folder)
         about = read_json(folder / "encoder.json")
+        digest = about.pop("centre_sha256", None)
         wanted = {"format": _FORMAT, "kind": KIND, "han_share": HAN_SHARE}
         if about != wanted:
             raise EncoderError(
                 f"{folder / 'encoder.json'} holds {about}, this version reads {wanted}."
             )
-        return cls(TextEncoder.load(folder / _FIRST), TextEncoder.load(folder / _CHINESE))
+        centre = folder / _CENTRE_FILE
+        if not centre.is_file() or sha256_of_file(centre) != digest:
+            raise CorruptFileError(
+                f"{centre} is missing or not as it was saved. Save the encoder again."
+            )
+        encoder = cls(TextEncoder.load(folder / _FIRST), TextEncoder.load(folder / _CHINESE))
+        encoder._centre.assign(safetensors.numpy.load_file(centre)["centre"])
+        return encoder
+
+    def _halves(self, chinese: np.ndarray) -> list[tuple[TextEncoder, np.ndarray, slice]]:
+        """Returns each model with the rows that it reads and the columns that it fills."""
+        width = self.first.dim
+        return [
+            (self.first, ~chinese, slice(None, width)),
+            (self.chinese, chinese, slice(width, None)),
+        ]
 
     def _are_chinese(self, texts: Sequence[str]) -> np.ndarray:
         blocks = [
@@ -214,19 +247,25 @@ class LanguageEncoder(tf.Module):
 
     def _embed_in_graph(self, texts: Any) -> Any:
         chinese = is_chinese(texts)
+        width = self.first.dim
         halves = [
-            _embed_some(self.first, texts, tf.logical_not(chinese)),
-            _embed_some(self.chinese, texts, chinese),
+            _embed_some(self.first, texts, tf.logical_not(chinese), self._centre[:width]),
+            _embed_some(self.chinese, texts, chinese, self._centre[width:]),
         ]
         return tf.ensure_shape(tf.concat(halves, axis=1), [None, self.dim])
 
 
-def _embed_some(encoder: TextEncoder, texts: Any, mine: Any) -> Any:
+def _unit_rows(vectors: np.ndarray) -> np.ndarray:
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.asarray(vectors / np.maximum(norms, 1e-12), np.float32)
+
+
+def _embed_some(encoder: TextEncoder, texts: Any, mine: Any, centre: Any) -> Any:
     """Embeds the texts of a mask, float32 `(batch, dim)`; the others get zeros."""
     rows = tf.where(mine)
     some = tf.cond(
         tf.size(rows) > 0,
-        lambda: encoder.embed(tf.boolean_mask(texts, mine)),
+        lambda: tf.math.l2_normalize(encoder.embed(tf.boolean_mask(texts, mine)), axis=1) - centre,
         lambda: tf.zeros([0, encoder.dim]),
     )
     shape = tf.stack([tf.size(texts, out_type=tf.int64), encoder.dim])

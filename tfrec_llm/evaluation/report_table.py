@@ -36,7 +36,22 @@ def metrics_tables(metrics: Mapping[str, Any]) -> RenderableType:
     parts: list[RenderableType] = []
     for name in slices_of(models):
         parts += [Text(title_of(models, name), style="bold"), _slice_table(models, name)]
+    if metrics.get("ranking"):
+        parts += [Text("Rankers on labelled pairs", style="bold"), _ranking_table(metrics)]
     return Group(*parts)
+
+
+def _ranking_table(metrics: Mapping[str, Any]) -> Table:
+    table = Table()
+    for name in ("ranker", "negatives", "AUC", "log loss", "accuracy", "calibration error"):
+        table.add_column(name, justify="left" if name in ("ranker", "negatives") else "right")
+    for ranker, kinds in metrics["ranking"].items():
+        for kind, figures in kinds.items() if isinstance(kinds, Mapping) else ():
+            if isinstance(figures, Mapping) and "auc" in figures:
+                keys = ("auc", "log_loss", "accuracy", "expected_calibration_error")
+                cells = [f"{figures[key]:.4f}" for key in keys]
+                table.add_row(escape(ranker), kind.removesuffix("_negatives"), *cells)
+    return table
 
 
 def _slice_table(models: Mapping[str, Any], slice_name: str) -> Table:

@@ -13,6 +13,8 @@ RETRIEVER_SCALE = 0.1
 
 
 class _Scorer(Protocol):
+    name: str
+
     def score(self, queries: Queries) -> np.ndarray:
         """Returns float32 `(len(queries), num_items)`."""
 

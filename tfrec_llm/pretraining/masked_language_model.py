@@ -58,11 +58,21 @@ class MaskedLanguageModel:
 
         Returns: float32 `(n, vocabulary_size)`.
         """
+        hidden = self._hidden(token_ids, padding_mask, training)
+        chosen = tf.gather(tf.reshape(hidden, [-1, self.backbone.hidden_dim]), places)
+        return self.head(chosen[None], mask_positions=tf.range(tf.shape(places)[0])[None])[0]
+
+    def mean_vectors(self, token_ids: Any, padding_mask: Any, training: bool = False) -> Any:
+        """Returns the mean of the token vectors of each text, float32 `(batch, dim)`."""
+        hidden = self._hidden(token_ids, padding_mask, training)
+        weights = tf.cast(padding_mask, tf.float32)[..., None]
+        num_tokens = tf.maximum(tf.reduce_sum(weights, axis=1), 1.0)
+        return tf.reduce_sum(hidden * weights, axis=1) / num_tokens
+
+    def _hidden(self, token_ids: Any, padding_mask: Any, training: bool) -> Any:
         inputs = {
             "token_ids": token_ids,
             "segment_ids": tf.zeros_like(token_ids),
             "padding_mask": padding_mask,
         }
-        hidden = self.backbone(inputs, training=training)["sequence_output"]
-        chosen = tf.gather(tf.reshape(hidden, [-1, self.backbone.hidden_dim]), places)
-        return self.head(chosen[None], mask_positions=tf.range(tf.shape(places)[0])[None])[0]
+        return self.backbone(inputs, training=training)["sequence_output"]

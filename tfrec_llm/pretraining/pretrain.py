@@ -47,6 +47,7 @@ def pretrain(
     batch_size: int = 32,
     learning_rate: float | None = None,
     mask_share: float = 0.15,
+    halves_weight: float = 1.0,
     held_out: float = 0.1,
     seed: int = 7,
     resume: bool = False,
@@ -74,6 +75,8 @@ def pretrain(
         batch_size: int ≥ 1.
         learning_rate: float; None takes 0.001 for a new model, 0.0001 for one to go on from.
         mask_share: float in (0, 1).
+        halves_weight: float ≥ 0, weight of the loss that makes the two halves of a text find each
+            other, without which the mean of token vectors says little of a topic; 0 leaves it out.
         held_out: float in (0, 1), share of the distinct texts that are only measured by.
         seed: int.
         resume: bool, go on where a killed run with the same texts and settings was.
@@ -99,12 +102,15 @@ def pretrain(
     for name, share in (("mask_share", mask_share), ("held_out", held_out)):
         if not 0.0 < share < 1.0:
             raise UsageError(f"`{name}` must lie between 0 and 1, got {share!r}")
+    if not halves_weight >= 0.0:
+        raise UsageError(f"`halves_weight` must be 0 or more, got {halves_weight!r}")
     settings = {
         "start_from": None if start_from is None else str(start_from),
         "more_tokens": more_tokens,
         "vocabulary_size": vocabulary_size,
         "shape": [num_layers, dim, num_heads, max_tokens],
         "mask_share": mask_share,
+        "halves_weight": halves_weight,
         "held_out": held_out,
         "epochs": epochs,
         "steps": steps,
@@ -143,6 +149,7 @@ def pretrain(
     for text in (*train_texts, "\0", *held_out_part):
         digest.update(f"\n{text}".encode("utf-8", "replace"))
     digest.update("\n".join(tokenizer.get_vocabulary()).encode())
+    state.mkdir(parents=True, exist_ok=True)
     curve = train_masked_lm(
         model,
         tokenizer,
@@ -154,6 +161,7 @@ def pretrain(
             batch_size=batch_size,
             learning_rate=learning_rate or (_RATE if found is None else _RATE_OF_PRETRAINED),
             mask_share=mask_share,
+            halves_weight=halves_weight,
             seed=seed,
         ),
         folder=state,
@@ -205,12 +213,11 @@ def _check(
 
 def _state_folder(out: Path, resume: bool) -> Path:
     state = out.parent / f".{out.name}.unfinished"
-    if state.exists() and not resume:
+    if not resume and state.exists() and any(state.iterdir()):
         raise UsageError(
             f"{state} holds an unfinished pretraining. Go on with --resume, or delete that folder "
             "to begin anew."
         )
-    state.mkdir(parents=True, exist_ok=True)
     return state
 
 

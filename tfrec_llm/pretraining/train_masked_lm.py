@@ -14,6 +14,7 @@ import numpy as np
 from tfrec_llm.encoders.length_batches import BUCKET_TOKENS
 from tfrec_llm.errors import CheckpointError, DataError, TfrecLlmError
 from tfrec_llm.keras_api import keras, tf
+from tfrec_llm.pretraining.halves_loss import halves, halves_loss
 from tfrec_llm.pretraining.mask_tokens import mask_tokens
 from tfrec_llm.pretraining.masked_language_model import MaskedLanguageModel
 from tfrec_llm.progress import Progress, Silent
@@ -34,6 +35,8 @@ class MaskedLmOptions:
         batch_size: int, windows in a step.
         learning_rate: float, at its highest: it rises for a tenth of the steps, then falls.
         mask_share: float in (0, 1), of the tokens that must be guessed.
+        halves_weight: float ≥ 0, weight of the loss that makes the two halves of a text find each
+            other among those of the batch; 0 leaves it out.
         seed: int.
     """
 
@@ -42,6 +45,7 @@ class MaskedLmOptions:
     batch_size: int = 32
     learning_rate: float = 1e-3
     mask_share: float = 0.15
+    halves_weight: float = 1.0
     seed: int = 7
 
 
@@ -55,7 +59,8 @@ class LearningCurve:
         most_frequent_token: str, in the training windows.
         most_frequent_token_accuracy: float, held-out accuracy of always guessing it: the floor.
         epochs: dicts of `epoch`, `training_loss` (None at the start), `held_out_loss` and
-            `held_out_accuracy` of the hidden tokens.
+            `held_out_accuracy` of the hidden tokens, and `held_out_halves`, the share of held-out
+            texts whose halves find each other in a batch.
         seconds: float, of all epochs, over all resumes.
     """
 
@@ -72,6 +77,8 @@ class _Batch:
     padding_mask: np.ndarray
     places: np.ndarray
     labels: np.ndarray
+    one_half: np.ndarray
+    other_half: np.ndarray
 
 
 class _Batches:
@@ -112,11 +119,7 @@ class _Batches:
         ]
 
     def _masked(self, windows: Sequence[np.ndarray], chance: np.random.Generator) -> _Batch:
-        longest = max(len(window) for window in windows)
-        width = -(-longest // BUCKET_TOKENS) * BUCKET_TOKENS
-        token_ids = np.full((len(windows), width), self.pad, np.int32)
-        for row, window in enumerate(windows):
-            token_ids[row, : len(window)] = window
+        token_ids = self._padded(windows)
         lengths = np.array([len(window) for window in windows])
         seen, chosen = mask_tokens(
             token_ids,
@@ -126,9 +129,19 @@ class _Batches:
             generator=chance,
             mask_share=self.options.mask_share,
         )
-        padding_mask = (np.arange(width) < lengths[:, None]).astype(np.int32)
+        padding_mask = (np.arange(token_ids.shape[1]) < lengths[:, None]).astype(np.int32)
         places = np.flatnonzero(chosen).astype(np.int32)
-        return _Batch(seen, padding_mask, places, token_ids[chosen])
+        one, other = zip(*(halves(window, chance) for window in windows), strict=True)
+        ends = (self._padded(one), self._padded(other))
+        return _Batch(seen, padding_mask, places, token_ids[chosen], *ends)
+
+    def _padded(self, windows: Sequence[np.ndarray]) -> np.ndarray:
+        longest = max(len(window) for window in windows)
+        width = -(-longest // BUCKET_TOKENS) * BUCKET_TOKENS
+        token_ids = np.full((len(windows), width), self.pad, np.int32)
+        for row, window in enumerate(windows):
+            token_ids[row, : len(window)] = window
+        return token_ids
 
 
 def train_masked_lm(
@@ -183,7 +196,8 @@ def train_masked_lm(
     optimizer = _optimizer(options.learning_rate, total)
     optimizer.build(model.trainable_variables)
     everything = [*model.variables, *optimizer.variables]
-    train_step, evaluate = _train_step(model, optimizer), _evaluation(model)
+    train_step = _train_step(model, optimizer, batches.pad, options.halves_weight)
+    evaluate = _evaluation(model, batches.pad, options.halves_weight)
     last, best = folder / _LAST, folder / _BEST
     curve = LearningCurve()
     if resume and last.exists():
@@ -201,7 +215,7 @@ def train_masked_lm(
         curve.most_frequent_token_accuracy = float(np.mean(labels == frequent))
 
     def finish(epoch: int, training_loss: float | None) -> None:
-        loss, accuracy = evaluate(held_out)
+        loss, accuracy, found = evaluate(held_out)
         before = [row["held_out_loss"] for row in curve.epochs]
         curve.epochs.append(
             {
@@ -209,6 +223,7 @@ def train_masked_lm(
                 "training_loss": training_loss,
                 "held_out_loss": loss,
                 "held_out_accuracy": accuracy,
+                "held_out_halves": found,
             }
         )
         if not before or loss < min(before):
@@ -218,7 +233,7 @@ def train_masked_lm(
         if training_loss is not None:
             progress.message(
                 f"epoch {epoch}: loss {training_loss:.3f}, held-out loss {loss:.3f}, "
-                f"held-out accuracy {accuracy:.3f}"
+                f"held-out accuracy {accuracy:.3f}, halves found {found:.3f}"
             )
 
     if not curve.epochs:
@@ -243,22 +258,36 @@ def train_masked_lm(
 
 def _tensors(batch: _Batch) -> list[Any]:
     arrays = (batch.token_ids, batch.padding_mask, batch.places, batch.labels)
-    return [tf.constant(array, tf.int32) for array in arrays]
+    halves_of = (batch.one_half, batch.other_half)
+    return [tf.constant(array, tf.int32) for array in (*arrays, *halves_of)]
 
 
-_SIGNATURE = ((None, None), (None, None), (None,), (None,))
+_ROWS, _ONE_ROW = tf.TensorSpec((None, None), tf.int32), tf.TensorSpec((None,), tf.int32)
+_SIGNATURE = (_ROWS, _ROWS, _ONE_ROW, _ONE_ROW, _ROWS, _ROWS)
 
 
-def _train_step(model: MaskedLanguageModel, optimizer: Any) -> Any:
+def _train_step(
+    model: MaskedLanguageModel, optimizer: Any, pad: int, halves_weight: float
+) -> Any:
     variables = model.trainable_variables
 
-    @tf.function(input_signature=[tf.TensorSpec(shape, tf.int32) for shape in _SIGNATURE])
-    def step(token_ids: Any, padding_mask: Any, places: Any, labels: Any) -> Any:
+    @tf.function(input_signature=_SIGNATURE)
+    def step(
+        token_ids: Any,
+        padding_mask: Any,
+        places: Any,
+        labels: Any,
+        one_half: Any,
+        other_half: Any,
+    ) -> Any:
         with tf.GradientTape() as tape:
             logits = model.logits(token_ids, padding_mask, places, training=True)
             losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
             count = tf.cast(tf.maximum(tf.size(labels), 1), tf.float32)
             loss = tf.reduce_sum(losses) / count
+            if halves_weight:
+                apart, _ = _halves(model, one_half, other_half, pad, training=True)
+                loss += halves_weight * apart
         gradients = tape.gradient(loss, [v.value for v in variables])
         dense = [
             tf.zeros_like(v.value) if g is None else tf.convert_to_tensor(g)
@@ -270,21 +299,45 @@ def _train_step(model: MaskedLanguageModel, optimizer: Any) -> Any:
     return step
 
 
-def _evaluation(model: MaskedLanguageModel) -> Any:
-    @tf.function(input_signature=[tf.TensorSpec(shape, tf.int32) for shape in _SIGNATURE])
-    def sums(token_ids: Any, padding_mask: Any, places: Any, labels: Any) -> Any:
+def _halves(
+    model: MaskedLanguageModel, one_half: Any, other_half: Any, pad: int, training: bool
+) -> tuple[Any, Any]:
+    one, other = (
+        model.mean_vectors(ids, tf.cast(ids != pad, tf.int32), training)
+        for ids in (one_half, other_half)
+    )
+    return halves_loss(one, other)
+
+
+def _evaluation(model: MaskedLanguageModel, pad: int, halves_weight: float) -> Any:
+    @tf.function(input_signature=_SIGNATURE)
+    def sums(
+        token_ids: Any,
+        padding_mask: Any,
+        places: Any,
+        labels: Any,
+        one_half: Any,
+        other_half: Any,
+    ) -> Any:
         logits = model.logits(token_ids, padding_mask, places)
         losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
         right = tf.equal(tf.argmax(logits, axis=-1, output_type=tf.int32), labels)
-        return tf.reduce_sum(losses), tf.reduce_sum(tf.cast(right, tf.int32))
-
-    def evaluate(held_out: Sequence[_Batch]) -> tuple[float, float]:
-        found = [sums(*_tensors(batch)) for batch in held_out]
-        count = sum(len(batch.labels) for batch in held_out)
+        apart, found = _halves(model, one_half, other_half, pad, training=False)
+        size = tf.cast(tf.size(found), tf.float32)
         return (
-            sum(float(loss) for loss, _ in found) / count,
-            sum(int(right) for _, right in found) / count,
+            tf.reduce_sum(losses),
+            tf.reduce_sum(tf.cast(right, tf.float32)),
+            apart * size,
+            tf.reduce_sum(found),
         )
+
+    def evaluate(held_out: Sequence[_Batch]) -> tuple[float, float, float]:
+        totals = np.sum([sums(*_tensors(batch)) for batch in held_out], axis=0, dtype=np.float64)
+        num_tokens = sum(len(batch.labels) for batch in held_out)
+        num_texts = sum(len(batch.one_half) for batch in held_out)
+        guessing, right, apart, found = (float(total) for total in totals)
+        loss = guessing / num_tokens + halves_weight * apart / num_texts
+        return loss, right / num_tokens, found / num_texts
 
     return evaluate
 

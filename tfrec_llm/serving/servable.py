@@ -323,9 +323,7 @@ class Servable(tf.Module):
             shape = tf.concat([[num_texts], tf.shape(features)[1:]], axis=0)
             return tf.scatter_nd(tf.cast(rows, tf.int32), features, shape)
 
-        features = tf.cond(
-            tf.reduce_any(has_text), encode, lambda: tf.zeros([num_texts, *no_text])
-        )
+        features = tf.cond(tf.reduce_any(has_text), encode, lambda: tf.zeros([num_texts, *no_text]))
         return tf.ensure_shape(features, [None, *self._feature_shape])
 
     def _checked(self, k: Any) -> Any:

@@ -153,7 +153,8 @@ def _uniform(
         if not len(again):
             return drawn
         drawn[again] = generator.integers(num_items, size=len(again))
-    for place in np.flatnonzero(_is_own(owners * num_items + drawn, own)):  # nearly all are their own
+    # Some owner has nearly all there is: look at the others one by one.
+    for place in np.flatnonzero(_is_own(owners * num_items + drawn, own)):
         all_keys = owners[place] * num_items + np.arange(num_items)
         others = np.flatnonzero(~_is_own(all_keys, own))
         drawn[place] = generator.choice(others) if len(others) else -1
@@ -167,7 +168,7 @@ def _from_candidates(
     num_items: int,
     candidates: np.ndarray,
 ) -> np.ndarray:
-    """Draws one of the candidates `(num_owners, C)` of each place's owner, -1 where none will do."""
+    """Draws a candidate `(num_owners, C)` of each place's owner, -1 where none will do."""
     drawn = np.full(len(owners), -1, np.int64)
     for _ in range(_ROUNDS):
         open_rows = np.flatnonzero(drawn < 0)

@@ -110,9 +110,7 @@ def fit_ranker(
     """
     progress = progress or Silent()
     begin = time.monotonic()
-    ranker.set_start(
-        features.item_tokens, 1.0 / (1.0 + optimisation.negatives), optimisation.seed
-    )
+    ranker.set_start(features.item_tokens, 1.0 / (1.0 + optimisation.negatives), optimisation.seed)
     optimizer = keras.optimizers.Adam(optimisation.learning_rate, global_clipnorm=5.0)
     optimizer.build(ranker.trainable_variables)
     step = _train_step(ranker, features, optimizer)

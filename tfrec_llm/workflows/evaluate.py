@@ -27,7 +27,15 @@ from tfrec_llm.workflows.run_folder import RunFolder
 from tfrec_llm.workflows.train_ranker import evaluate_ranker
 from tfrec_llm.workflows.versions import package_versions
 
-_READS_USER_TEXT = ("two_tower", "matrix_factorisation", "tfidf", "zero_shot", "popularity")
+_READS_USER_TEXT = (
+    "two_tower",
+    "two_tower_reranked",
+    "matrix_factorisation",
+    "matrix_factorisation_reranked",
+    "tfidf",
+    "zero_shot",
+    "popularity",
+)
 
 
 def evaluate(

@@ -36,8 +36,8 @@ def pretrain_encoder(
         settings: of `tfrec_llm.pretraining.pretrain.pretrain`.
 
     Returns: dict of `preset`, `texts`, `held_out_texts`, `vocabulary`, `added_tokens`, `weights`,
-        `best_epoch`, `held_out_accuracy`, `most_frequent_token_accuracy`, `held_out_loss`,
-        `seconds` and `total_seconds`; the whole learning curve is in OUT/pretraining.json.
+        `best_epoch`, `held_out_accuracy`, `most_frequent_token_accuracy`, `held_out_halves`,
+        `held_out_loss`, `seconds` and `total_seconds`; the whole learning curve is in OUT/pretraining.json.
 
     Raises:
         DataError: when the file cannot be used.
@@ -61,6 +61,7 @@ def pretrain_encoder(
         **{name: report[name] for name in names},
         "held_out_accuracy": best["held_out_accuracy"],
         "most_frequent_token_accuracy": report["most_frequent_token_accuracy"],
+        "held_out_halves": best["held_out_halves"],
         "held_out_loss": best["held_out_loss"],
         "seconds": report["seconds"],
         "total_seconds": time.perf_counter() - began,

@@ -23,9 +23,7 @@ def recommend(
 
     Returns: dicts of `item_id`, `title` and `score`, best first.
     """
-    answer = load(export).recommend(
-        text=text, history=history, exclude=exclude, k=k, rerank=rerank
-    )
+    answer = load(export).recommend(text=text, history=history, exclude=exclude, k=k, rerank=rerank)
     return [dataclasses.asdict(item) for item in answer]
 
 

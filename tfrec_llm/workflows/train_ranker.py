@@ -234,7 +234,6 @@ def evaluate_ranker(
     """
     progress = progress or Silent()
     assert trained.ranker is not None
-    parts = prepared.split
     features = ranker_features(config, prepared, progress)
     scorer = RankerScorer(trained.ranker.ranker, features)
     retriever = RetrievalScorer(
