@@ -8,8 +8,8 @@ import pytest
 
 from tfrec_llm.data.queries import Queries
 from tfrec_llm.keras_api import tf
-from tfrec_llm.models.two_tower_model import TwoTowerModel
 from tfrec_llm.models.retrieval_scorer import RetrievalScorer
+from tfrec_llm.models.two_tower_model import TwoTowerModel
 
 Make = Callable[..., Any]
 TEXTS = {"space": np.full(6, 0.3, np.float32), "love": np.linspace(-1, 1, 6).astype(np.float32)}

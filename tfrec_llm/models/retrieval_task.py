@@ -27,7 +27,7 @@ class RetrievalTask(keras.layers.Layer):
     Call arguments:
         query_embeddings: float32 `(num_queries, dim)`.
         candidate_embeddings: float32 `(num_queries + num_negatives, dim)`; row i is the positive
-            of query i, the rest are uniform draws from the items that have a share of the positives.
+            of query i, the rest are uniform draws from the items that have a positive share.
         candidate_ids: int32 `(num_queries + num_negatives,)`, item numbers.
         query_owners: int32 `(num_queries,)`, which user a query (and its positive) belongs to.
         positive_share: float32 `(num_items,)`, share of each item in the training positives.

@@ -186,7 +186,8 @@ class TwoTowerModel(keras.Model):
         # An item that nobody could take yet is no evidence that nobody wants it: as a negative it
         # would teach the text part to place all new items below the others.
         is_candidate = tf.concat(
-            [tf.ones_like(positives, tf.bool), tf.gather(batch["positive_share"], drawn) > 0], axis=0
+            [tf.ones_like(positives, tf.bool), tf.gather(batch["positive_share"], drawn) > 0],
+            axis=0,
         )
         loss = self.task(
             query_embeddings=tf.gather_nd(queries, places),

@@ -266,9 +266,7 @@ _ROWS, _ONE_ROW = tf.TensorSpec((None, None), tf.int32), tf.TensorSpec((None,), 
 _SIGNATURE = (_ROWS, _ROWS, _ONE_ROW, _ONE_ROW, _ROWS, _ROWS)
 
 
-def _train_step(
-    model: MaskedLanguageModel, optimizer: Any, pad: int, halves_weight: float
-) -> Any:
+def _train_step(model: MaskedLanguageModel, optimizer: Any, pad: int, halves_weight: float) -> Any:
     variables = model.trainable_variables
 
     @tf.function(input_signature=_SIGNATURE)
