@@ -143,7 +143,7 @@ class LanguageEncoder(tf.Module):
         chinese = self._are_chinese(texts)
         centre = np.zeros(self.dim, np.float32)
         for encoder, mine, columns in self._halves(chinese):
-            own = [texts[row] for row in np.flatnonzero(mine)]
+            own = [text for text, is_own in zip(texts, mine, strict=True) if is_own]
             encoder.fit(own)
             if own:
                 some = own[:: -(-len(own) // _CENTRE_TEXTS)]

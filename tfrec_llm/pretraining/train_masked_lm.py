@@ -330,10 +330,10 @@ def _evaluation(model: MaskedLanguageModel, pad: int, halves_weight: float) -> A
         )
 
     def evaluate(held_out: Sequence[_Batch]) -> tuple[float, float, float]:
-        totals = np.sum([sums(*_tensors(batch)) for batch in held_out], axis=0, dtype=np.float64)
+        found_sums = [[float(value) for value in sums(*_tensors(batch))] for batch in held_out]
         num_tokens = sum(len(batch.labels) for batch in held_out)
         num_texts = sum(len(batch.one_half) for batch in held_out)
-        guessing, right, apart, found = (float(total) for total in totals)
+        guessing, right, apart, found = (sum(column) for column in zip(*found_sums, strict=True))
         loss = guessing / num_tokens + halves_weight * apart / num_texts
         return loss, right / num_tokens, found / num_texts
 

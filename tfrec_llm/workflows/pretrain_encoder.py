@@ -37,7 +37,8 @@ def pretrain_encoder(
 
     Returns: dict of `preset`, `texts`, `held_out_texts`, `vocabulary`, `added_tokens`, `weights`,
         `best_epoch`, `held_out_accuracy`, `most_frequent_token_accuracy`, `held_out_halves`,
-        `held_out_loss`, `seconds` and `total_seconds`; the whole learning curve is in OUT/pretraining.json.
+        `held_out_loss`, `seconds` and `total_seconds`; the whole learning curve is in
+        OUT/pretraining.json.
 
     Raises:
         DataError: when the file cannot be used.
