@@ -11,19 +11,31 @@ from tfrec_llm.errors import ConfigError
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "kind", ["one_hot", "tfidf", "bm25", "word_embedding", "sparse_coding", "none"]
+    ("kind", "model"),
+    [
+        ("bm25", "two_tower"),
+        ("word_embedding", "two_tower"),
+        ("sparse_coding", "two_tower"),
+        ("none", "two_tower"),
+        ("language_model", "matrix_factorisation"),
+    ],
 )
-def test_a_kind_is_trained_measured_and_exported(kind, shop_config, tmp_path):
+def test_a_kind_is_trained_measured_and_exported(kind, model, shop_config, tmp_path):
     from tfrec_llm.serving.loaded import load
     from tfrec_llm.workflows.evaluate import evaluate
     from tfrec_llm.workflows.export import export
     from tfrec_llm.workflows.train import train
 
-    config = shop_config(f"encoder.kind={kind}", "encoder.dim=6", "towers.text_start_share=0.4")
+    config = shop_config(
+        f"encoder.kind={kind}",
+        f"model.kind={model}",
+        "encoder.dim=6",
+        "towers.text_start_share=0.4",
+    )
     train(config, tmp_path / "run")
     evaluate(tmp_path / "run")
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
-    assert 0.0 <= metrics["models"]["two_tower"]["all"]["ndcg@10"] <= 1.0
+    assert 0.0 <= metrics["models"][model]["all"]["ndcg@10"] <= 1.0
     # Writing an export asks it once in a process that loads it as TensorFlow Serving does.
     export(tmp_path / "run", tmp_path / "export")
     served = load(tmp_path / "export")
@@ -45,3 +57,10 @@ def test_a_kind_is_trained_measured_and_exported(kind, shop_config, tmp_path):
 def test_settings_that_do_not_fit_a_kind_are_told(settings, message, shop_config):
     with pytest.raises(ConfigError, match=message):
         shop_config(*settings)
+
+
+def test_a_ranker_beside_two_language_models_is_refused(shop_config):
+    from tfrec_llm.workflows.train_ranker import check_ranker
+
+    with pytest.raises(ConfigError, match="tokens of one language model"):
+        check_ranker(shop_config("ranker.train=true", "encoder.preset_zh=bert_base_zh"))

@@ -70,7 +70,7 @@ class PointwiseRanker(keras.Model):
         self.max_history = max_history
 
         self.fuse = _make_fusion(fusion)
-        self.lstm = keras.layers.LSTM(lstm_units, name="lstm")
+        self.lstm = keras.layers.LSTM(lstm_units, use_cudnn=False, name="lstm")
         self.output_unit = keras.layers.Dense(1, name="output_unit")
         self.projection = None
         self.centre = self.add_weight(

@@ -49,13 +49,19 @@ _MAX_VALIDATION_CASES = 1000
 def check_ranker(config: RunConfig) -> None:
     """Refuses a ranker that cannot be trained, before anything long is done.
 
-    Raises: ConfigError when the encoder of the configuration has no tokens.
+    Raises: ConfigError when the encoder of the configuration has no tokens, or those of two models.
     """
     if config.ranker.train and config.encoder.kind != "language_model":
         raise ConfigError(
             "config: ranker.train: the ranker reads the tokens of a language model, but "
             f"encoder.kind is {config.encoder.kind}. Set encoder.kind: language_model, or "
             "ranker.train: false."
+        )
+    if config.ranker.train and config.encoder.preset_zh is not None:
+        raise ConfigError(
+            "config: ranker.train: the ranker reads the tokens of one language model, but "
+            "encoder.preset_zh names a second one. Leave encoder.preset_zh out and give one model "
+            "that reads both languages as encoder.preset, or set ranker.train: false."
         )
 
 
