@@ -210,9 +210,9 @@ def test_weights_are_listed_without_random_states(tiny_encoder):
 @pytest.mark.parametrize(
     ("settings", "error", "message"),
     [
-        ({"pooling": "median"}, UsageError, "`pooling` must be one of mean, got 'median'"),
+        ({"pooling": "median"}, UsageError, "`pooling` must be one of mean, cls, .*, got 'median'"),
         ({"precision": "float64"}, UsageError, "`precision` must be one of float32, mixed_bfl"),
-        ({"clean": "full"}, UsageError, "`clean` must be one of none, got 'full'"),
+        ({"clean": "polish"}, UsageError, "`clean` must be one of none, light, full, got 'polish'"),
         ({"max_tokens": 65}, EncoderError, "`max_tokens` is 65, but .* at most 64 tokens"),
     ],
 )

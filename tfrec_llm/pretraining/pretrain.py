@@ -242,7 +242,7 @@ def _restore_head(path: Path, model: MaskedLanguageModel, num_added: int) -> Non
     """Sets the head as an earlier pretraining left it; models from elsewhere have none."""
     if not path.is_file():
         return
-    *inner, bias = model.head_variables
+    bias = next(w for w in model.head_variables if w.path.endswith("output_bias"))
     old_size = int(read_state(path)["vocabulary"])
     if old_size + num_added != bias.shape[0]:
         raise EncoderError(
@@ -250,7 +250,7 @@ def _restore_head(path: Path, model: MaskedLanguageModel, num_added: int) -> Non
             "Delete the file to start with a new head."
         )
     old_bias = keras.Variable(bias[:old_size])
-    restore_variables(path, [*inner, old_bias])
+    restore_variables(path, [old_bias if w is bias else w for w in model.head_variables])
     bias.assign(keras.ops.concatenate([old_bias, keras.ops.zeros((num_added,))]))
 
 
