@@ -71,7 +71,7 @@ def suggest_encoder(
     Example:
         >>> suggest_encoder(100, "zh", minutes=60).model.languages
         ('zh',)
-        >>> suggest_encoder(5_000_000, "en").fits
+        >>> suggest_encoder(50_000_000, "en").fits
         False
     """
     _check(num_items, language, device, task, minutes)
