@@ -17,8 +17,8 @@ VERBS = {  # the contract: each verb, its arguments and options
     "recommend": ["EXPORT", "--text", "--history", "--exclude", "-k", "--json", "--debug"],
     "similar": ["EXPORT", "ITEM_ID", "-k", "--json", "--debug"],
     "encode": ["ITEMS.csv", "--encoder", "--out", "--debug"],
-    "pretrain-encoder": ["TEXTS", "--out", "--from", "--add-tokens", "--resume", "--debug"],
     "encoders": ["--suggest", "--items", "--language", "--device", "--task", "--minutes", "--json"],
+    "pretrain-encoder": ["TEXTS", "--out", "--from", "--add-tokens", "--resume", "--debug"],
     "demo": ["--out", "--debug"],
     "doctor": ["--json", "--debug"],
 }

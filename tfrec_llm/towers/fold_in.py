@@ -29,7 +29,7 @@ def fold_in(item_embeddings: Any, mask: Any, item_covariance: Any, confidence: f
     Example:
         >>> items = tf.constant([[[1.0, 0.0]]])
         >>> users = fold_in(items, tf.constant([[True]]), 0.5 * tf.eye(2), confidence=3.0)
-        >>> users.numpy().tolist()
+        >>> users.numpy().round(4).tolist()
         [[0.75, 0.0]]
 
     Reference: Hu et al., 2008, doi:10.1109/ICDM.2008.22
