@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := help
-.PHONY: help install demo check test test-fast test-slow format bench clean
+.PHONY: help install demo check test test-fast test-slow format bench bench-quality clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -14,7 +14,7 @@ UV_VERSION := 0.13.9
 STAMP := $(VENV)/.installed-$(shell (cat requirements/*.lock setup.cfg pyproject.toml; pwd) | sha256sum | cut -c1-16)
 
 help:  ## list the targets
-	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/p' Makefile | expand -t 20
+	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/p' Makefile | expand -t 24
 
 install:  ## make .venv with the locked versions
 	@exec 9<Makefile
@@ -95,6 +95,9 @@ format: install  ## mend what lint and format can mend by themselves
 
 bench: install  ## speed of encoding and search on this machine
 	for script in encode_text index_search; do $(BIN)/python benchmarks/$$script.py; done
+
+bench-quality: install  ## quality on public data, hours; try ARGS=--quick first, or ARGS="--seeds 7"
+	$(BIN)/python benchmarks/bench_quality.py $(ARGS)
 
 clean:  ## remove the environment and the caches; runs and exports stay
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -9,11 +9,14 @@ from __future__ import annotations
 import gc
 import hashlib
 import json
+import multiprocessing
+import resource
 import shutil
 import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -22,22 +25,27 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from tfrec_llm.baselines.tuning import BASELINES, tune_and_refit
+from tfrec_llm.baselines.tuning import BASELINES, SLOW_BASELINES, tune_and_refit
 from tfrec_llm.config.load import load_config
 from tfrec_llm.config.run_config import RunConfig
 from tfrec_llm.data.catalogue import Catalogue
-from tfrec_llm.data.splits import split
+from tfrec_llm.data.queries import Queries
+from tfrec_llm.data.schema import Dataset
+from tfrec_llm.data.splits import Split, split
 from tfrec_llm.errors import TfrecLlmError, UsageError
 from tfrec_llm.evaluation.bootstrap import bootstrap_intervals
 from tfrec_llm.evaluation.ndcg import ndcg_at_k
 from tfrec_llm.evaluation.recall import recall_at_k
 from tfrec_llm.evaluation.retrieval_evaluator import ModelResult, evaluate_model
+from tfrec_llm.evaluation.slices import query_slices
+from tfrec_llm.evaluation.top_k import tie_order
 from tfrec_llm.files import atomic_file
 from tfrec_llm.progress import Progress
 from tfrec_llm.seeds import child_generator
 
 CONFIGS = Path(__file__).parent / "configs"
 TRAINED = "trained"  # the model that a run trains, whatever it is called in the report
+EVERY_BASELINE = "every_baseline"
 METRICS = {
     f"{name}@{k}": (function, k)
     for k in (10, 100)
@@ -53,8 +61,8 @@ class Cell:
         name: str, unique in a benchmark; also the name of its file.
         config: name of a file in `configs/`, without `.yaml`, or a path.
         overrides: `section.key=value` texts, over the file.
-        model: `TRAINED`, the name of a baseline (then nothing is trained), or the name of another
-            model in the report of the run.
+        model: `TRAINED`, the name of a baseline (then no run is trained), `EVERY_BASELINE` for all
+            of them in one cell, or the name of another model in the report of the run.
     """
 
     name: str
@@ -76,6 +84,7 @@ def run_cells(
     *,
     progress: Progress | None = None,
     keep_runs: bool = False,
+    apart: bool = False,
     say: Callable[[str], None] = lambda text: print(text, file=sys.stderr, flush=True),
 ) -> dict[str, str]:
     """Measures what is not measured yet.
@@ -85,6 +94,8 @@ def run_cells(
         out: folder of the results, `NAME.json` each; made if missing.
         progress: listener of each run.
         keep_runs: whether run folders stay; each holds a copy of its language model.
+        apart: whether each cell is measured in a process of its own, so that its peak memory is
+            its own too; then nobody listens to the run.
         say: told of each cell.
 
     Returns: name → error of each cell that failed; it did not stop the others.
@@ -97,7 +108,7 @@ def run_cells(
                 continue
             say(f"{where} …")
             begin = time.monotonic()
-            result = _measure(cell, out, progress)
+            result = _measure_apart(cell, out) if apart else _measure(cell, out, progress)
             result["seconds"] = round(time.monotonic() - begin, 1)
             with atomic_file(out / f"{cell.name}.json") as temporary:
                 temporary.write_text(json.dumps(result) + "\n", encoding="utf-8")
@@ -155,15 +166,64 @@ def _measure(cell: Cell, out: Path, progress: Progress | None) -> dict[str, Any]
     keras.backend.clear_session()
     gc.collect()
     config = cell.load()
-    measure = _measure_baseline if cell.model in BASELINES else _measure_run
+    is_baseline = cell.model in (*BASELINES, *SLOW_BASELINES, EVERY_BASELINE)
+    measured = (_measure_baselines if is_baseline else _measure_run)(cell, config, out, progress)
     return {
         "name": cell.name,
         "config": cell.config,
         "overrides": list(cell.overrides),
         "model": cell.model,
         "seed": config.train.seed,
-        **measure(cell, config, out, progress),
+        # Kilobytes on Linux; of this process from its beginning.
+        "peak_memory_bytes": 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
+        **measured,
     }
+
+
+def _measure_apart(cell: Cell, out: Path) -> dict[str, Any]:
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(max_workers=1, mp_context=context) as pool:
+        return pool.submit(_measure, cell, out, None).result()
+
+
+@dataclass(frozen=True)
+class _TestCases:
+    dataset: Dataset
+    catalogue: Catalogue
+    parts: Split
+    queries: Queries
+    counts: np.ndarray  # interactions of each item in training + validation
+
+    @property
+    def slices(self) -> dict[str, list[int]]:
+        """Returns which rows of `queries` belong to a slice."""
+        masks = query_slices(self.queries, self.counts, tie_order(self.catalogue.item_ids))
+        return {name: np.flatnonzero(mask).tolist() for name, mask in masks.items()}
+
+
+def _test_cases(config: RunConfig) -> _TestCases:
+    """Returns what a run with this configuration is measured on."""
+    from tfrec_llm.workflows.build import read_dataset
+
+    dataset = read_dataset(config.data)
+    catalogue = Catalogue(dataset.items)
+    parts = split(
+        dataset,
+        catalogue,
+        protocol=config.split.protocol,
+        cold_user_share=config.split.cold_user_share,
+        cold_item_share=config.split.cold_item_share,
+        test_share=config.split.test_share,
+        train_share=config.split.train_share,
+        seed=config.train.seed,
+    )
+    queries, most = parts.test, config.evaluate.max_users
+    if most is not None and len(queries) > most:  # the same sample as workflows/evaluate.py draws
+        generator = child_generator(config.train.seed, "test sample")
+        queries = queries.take(np.sort(generator.choice(len(queries), most, replace=False)))
+    fitted_on = parts.train_and_validation["item_number"].to_numpy()
+    counts = np.bincount(fitted_on, minlength=len(catalogue))
+    return _TestCases(dataset, catalogue, parts, queries, counts)
 
 
 def _measure_run(
@@ -189,6 +249,9 @@ def _measure_run(
         for target, ids in lists.select("target_item_id", "item_ids").iter_rows()
     ]
     kept = ("encoder", "start", "best_epoch", "training_seconds", "total_seconds")
+    cases = _test_cases(config)
+    if lists["user_id"].to_list() != cases.queries.user_ids:
+        raise UsageError(f"{run} was measured on other test cases than its configuration gives")
     return {
         "measured": name,
         "data": metrics["data"],
@@ -196,75 +259,97 @@ def _measure_run(
         "versions": metrics["versions"],
         "training": {key: training[key] for key in kept if key in training},
         "metrics": _figures(metrics["models"][name]),
+        "slices": cases.slices,
         **_cases(lists["user_id"].to_list(), lists["target_item_id"].to_list(), places),
     }
 
 
-def _measure_baseline(
+def _measure_baselines(
     cell: Cell, config: RunConfig, out: Path, progress: Progress | None
 ) -> dict[str, Any]:
-    """Tunes, refits and measures one baseline on the cases that a run would be measured on."""
-    from tfrec_llm.workflows.build import prepare, read_dataset
+    """Tunes, refits and measures baselines on the cases that a run would be measured on."""
+    from tfrec_llm.workflows.build import prepare
     from tfrec_llm.workflows.versions import package_versions
 
-    dataset = read_dataset(config.data)
-    catalogue = Catalogue(dataset.items)
-    seed, extra = config.train.seed, {}
-    if cell.model == "zero_shot":
-        prepared = prepare(config, dataset, None, progress)
+    cases = _test_cases(config)
+    has_vectors = config.encoder.kind not in ("word_embedding", "none")
+    names = [cell.model]
+    if cell.model == EVERY_BASELINE:
+        every = (*BASELINES, *SLOW_BASELINES)
+        names = [name for name in every if has_vectors or name != "zero_shot"]
+    vectors: dict[str, Any] = {}
+    if "zero_shot" in names:
+        prepared = prepare(config, cases.dataset, None, progress)
         texts = prepared.text_features
-        extra = {
+        vectors = {
             "item_features": prepared.item_features,
             "text_vectors": lambda asked: np.stack([texts[text] for text in asked]),
         }
-    parts = split(
-        dataset,
-        catalogue,
-        protocol=config.split.protocol,
-        cold_user_share=config.split.cold_user_share,
-        cold_item_share=config.split.cold_item_share,
-        test_share=config.split.test_share,
-        train_share=config.split.train_share,
-        seed=seed,
-    )
-    tuned = tune_and_refit(
-        parts.train,
-        parts.train_and_validation,
-        parts.validation,
-        catalogue,
-        names=[cell.model],
-        seed=seed,
-        progress=progress,
-        **extra,
-    )[0]
-    queries, most = parts.test, config.evaluate.max_users
-    if most is not None and len(queries) > most:  # the same sample as workflows/evaluate.py draws
-        rows = child_generator(seed, "test sample").choice(len(queries), most, replace=False)
-        queries = queries.take(np.sort(rows))
-    fitted_on = parts.train_and_validation["item_number"].to_numpy()
-    result: ModelResult = evaluate_model(
-        tuned.model,
-        queries,
-        catalogue,
-        np.bincount(fitted_on, minlength=len(catalogue)),
-        ks=config.evaluate.ks,
-        bootstrap_samples=config.evaluate.bootstrap_samples,
-        seed=seed,
-        progress=progress,
-    )
+    models = {name: _measure_baseline(name, config, cases, vectors, progress) for name in names}
+    best = max(models.values(), key=lambda model: model["metrics"]["all"].get("ndcg@10", 0.0))
+    every_one = {"models": models} if cell.model == EVERY_BASELINE else {}
     return {
-        "measured": cell.model,
         "data": {
-            "name": dataset.name,
-            "users": dataset.interactions["user_id"].n_unique(),
-            "items": len(catalogue),
-            "interactions": len(dataset.interactions),
-            "sha256": dataset.sha256,
+            "name": cases.dataset.name,
+            "users": cases.dataset.interactions["user_id"].n_unique(),
+            "items": len(cases.catalogue),
+            "interactions": len(cases.dataset.interactions),
+            "sha256": cases.dataset.sha256,
         },
-        "protocol": {"split": config.split.protocol, "test_queries": len(queries)},
+        "protocol": {"split": config.split.protocol, "test_queries": len(cases.queries)},
         "versions": package_versions(),
-        "training": {"settings": {k: _plain(v) for k, v in tuned.settings.items()}},
+        "slices": cases.slices,
+        **best,
+        **every_one,
+    }
+
+
+def _measure_baseline(
+    name: str,
+    config: RunConfig,
+    cases: _TestCases,
+    vectors: dict[str, Any],
+    progress: Progress | None,
+) -> dict[str, Any]:
+    from tfrec_llm.workflows.evaluate import READS_USER_TEXT
+
+    begin = time.monotonic()
+    seed, queries, catalogue = config.train.seed, cases.queries, cases.catalogue
+    tuned = tune_and_refit(
+        cases.parts.train,
+        cases.parts.train_and_validation,
+        cases.parts.validation,
+        catalogue,
+        names=[name],
+        seed=seed,
+        progress=progress,
+        **(vectors if name == "zero_shot" else {}),
+    )[0]
+    training_seconds = time.monotonic() - begin
+
+    def measured_on(asked: Queries) -> ModelResult:
+        return evaluate_model(
+            tuned.model,
+            asked,
+            catalogue,
+            cases.counts,
+            ks=config.evaluate.ks,
+            bootstrap_samples=config.evaluate.bootstrap_samples,
+            seed=seed,
+            progress=progress,
+        )
+
+    result = measured_on(queries)
+    if len(cases.parts.text_only) and name in READS_USER_TEXT:
+        result.slices["cold_users_text_only"] = measured_on(cases.parts.text_only).slices["all"]
+    return {
+        "measured": name,
+        "training": {
+            "settings": {k: _plain(v) for k, v in tuned.settings.items()},
+            "training_seconds": round(training_seconds, 1),
+        },
         "metrics": _figures(result.slices),
+        "seconds": round(time.monotonic() - begin, 1),
         **_cases(queries.user_ids, catalogue.ids(queries.targets), result.ranks.tolist()),
     }
 
@@ -284,6 +369,13 @@ def _plain(value: Any) -> Any:
 
 
 # Figures from stored places, -1 where the target is not among the first hundred.
+
+
+def in_slice(result: dict[str, Any], name: str) -> dict[str, Any]:
+    """Returns a result whose test cases are those of one slice."""
+    rows = result["slices"][name]
+    kept = {key: [result[key][row] for row in rows] for key in ("user_ids", "places")}
+    return {**result, **kept}
 
 
 def values_of(result: dict[str, Any], metric: str) -> np.ndarray:

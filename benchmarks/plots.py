@@ -1,4 +1,4 @@
-"""Two kinds of plot, as SVG files that are the same for the same figures."""
+"""Three kinds of plot, as SVG files that are the same for the same figures."""
 
 from __future__ import annotations
 
@@ -81,6 +81,44 @@ def interval_plot(
     axes.set_ylim(place + 0.3, 0.7)
     axes.set(title=title, xlabel=x_label)
     axes.grid(axis="x", alpha=0.3)
+    return _write(figure, path)
+
+
+def trade_off_plot(
+    path: str | Path,
+    panels: Mapping[str, Mapping[str, Sequence[Point]]],
+    *,
+    title: str,
+    y_label: str,
+) -> Path:
+    """Draws one panel an x axis, one line a series in the order of its points, returns the file.
+
+    Every point has its 95 % interval; the legend stands in a panel of its own.
+    """
+    from matplotlib import pyplot
+
+    columns = 3
+    rows = -(-(len(panels) + 1) // columns)
+    figure, grid = pyplot.subplots(
+        rows, columns, figsize=(9.6, 3.0 * rows), sharey=True, squeeze=False, layout="constrained"
+    )
+    for axes, (x_label, series) in zip(grid.flat, panels.items(), strict=False):
+        for number, (name, points) in enumerate(series.items()):
+            if not points:
+                continue
+            x, y, low, high = (list(column) for column in zip(*points, strict=True))
+            colour = COLOURS[number % len(COLOURS)]
+            marker = MARKERS[number % len(MARKERS)]
+            axes.vlines(x, low, high, color=colour, alpha=0.3, linewidth=1)
+            axes.plot(x, y, color=colour, marker=marker, markersize=4, label=name)
+        axes.set(xlabel=x_label, ylim=(0, None))
+        axes.grid(alpha=0.3)
+    for row in grid:
+        row[0].set_ylabel(y_label)
+    for axes in grid.flat[len(panels) :]:
+        axes.axis("off")
+    grid.flat[len(panels)].legend(*grid.flat[0].get_legend_handles_labels(), frameon=False)
+    figure.suptitle(title)
     return _write(figure, path)
 
 

@@ -9,6 +9,7 @@ TfrecLlmError                  exit code 1
 ├── ImportOrderError           TensorFlow or Keras was imported too early, the wrong way
 ├── CorruptFileError           a file that we wrote no longer holds what we wrote
 ├── CheckpointError            a checkpoint belongs to another configuration
+├── DivergedError              the loss of a training is no longer a number
 ├── ExportError                an export could not be written, or answers differently
 └── MissingPackageError        an optional package is needed and not installed
 """
@@ -54,6 +55,10 @@ class CorruptFileError(TfrecLlmError):
 
 class CheckpointError(TfrecLlmError):
     """A checkpoint does not belong to the run that wants to resume from it."""
+
+
+class DivergedError(TfrecLlmError):
+    """The loss of a training is no longer a number."""
 
 
 class ExportError(TfrecLlmError):

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from tfrec_llm.baselines.interactions import Interactions
-from tfrec_llm.baselines.tfidf import Tfidf, words_of
+from tfrec_llm.baselines.tfidf import Tfidf
 from tfrec_llm.baselines.zero_shot import ZeroShot
 from tfrec_llm.data.queries import Queries
+from tfrec_llm.neighbours.words_of import words_of
 
 MakeQueries = Callable[..., Queries]
 MakeInteractions = Callable[..., Interactions]

@@ -41,3 +41,13 @@ def test_an_item_outside_the_corpus_is_named_with_its_row(number: int) -> None:
 
 def test_the_matrix_is_float32() -> None:
     assert Interactions.from_frame(_frame(["u"], [0]), 1).matrix.dtype == np.float32
+
+
+def test_histories_follow_positions_and_without_them_the_rows() -> None:
+    frame = _frame(["v", "u", "v", "v"], [0, 1, 2, 1])
+    interactions = Interactions.from_frame(frame, 3)
+    assert [history.tolist() for history in interactions.histories] == [[0, 2, 1], [1]]
+    placed = frame.with_columns(position=pl.Series([5, 0, 3, 4]))
+    interactions = Interactions.from_frame(placed, 3)
+    assert interactions.user_ids == ["v", "u"]
+    assert [history.tolist() for history in interactions.histories] == [[2, 1, 0], [1]]

@@ -7,10 +7,10 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from tfrec_llm.baselines import item_knn
 from tfrec_llm.baselines.interactions import Interactions
-from tfrec_llm.baselines.item_knn import ItemKnn, shrunk_cosine
+from tfrec_llm.baselines.item_knn import ItemKnn
 from tfrec_llm.data.queries import Queries
+from tfrec_llm.neighbours.shrunk_cosine import shrunk_cosine
 
 MakeQueries = Callable[..., Queries]
 MakeInteractions = Callable[..., Interactions]
@@ -39,7 +39,7 @@ def test_blocks_of_items_change_nothing(
     taken = {str(u): generator.choice(30, 5, replace=False).tolist() for u in range(60)}
     matrix = make_interactions(taken, 30).matrix
     whole = shrunk_cosine(matrix, 5.0, 30)
-    monkeypatch.setattr(item_knn, "_ITEMS_AT_ONCE", 7)
+    monkeypatch.setattr("tfrec_llm.neighbours.shrunk_cosine._ITEMS_AT_ONCE", 7)
     assert (shrunk_cosine(matrix, 5.0, 30) != whole).nnz == 0
 
 

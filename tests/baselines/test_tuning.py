@@ -9,11 +9,13 @@ import polars as pl
 import pytest
 
 from tfrec_llm.baselines import tuning
+from tfrec_llm.baselines.interactions import Interactions
 from tfrec_llm.baselines.item_knn import ItemKnn
 from tfrec_llm.baselines.tuning import BASELINES, GRIDS, tune_and_refit
 from tfrec_llm.data.catalogue import Catalogue
 from tfrec_llm.data.queries import Queries
 from tfrec_llm.errors import DataError, UsageError
+from tfrec_llm.seeds import child_seed
 
 MakeQueries = Callable[..., Queries]
 
@@ -174,3 +176,21 @@ def test_vectors_of_another_corpus_are_refused(
         tune_and_refit(
             *parts, catalogue, names=["zero_shot"], item_features=np.ones((20, 3), np.float32)
         )
+
+
+def test_sasrec_is_measured_where_it_is_named_and_refitted_for_the_best_number_of_passes(
+    parts: tuple[pl.DataFrame, pl.DataFrame, Queries],
+    catalogue: Catalogue,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from tfrec_llm.baselines.sasrec import Sasrec
+
+    small = {"embedding_dim": 8, "num_blocks": 1, "learning_rate": 0.02, "max_epochs": 3}
+    monkeypatch.setitem(GRIDS, "sasrec", {key: (value,) for key, value in small.items()})
+    (tuned,) = tune_and_refit(*parts, catalogue, names=["sasrec"])
+    assert "sasrec" not in BASELINES
+    assert 1 <= tuned.settings["num_epochs"] <= 3 and tuned.settings["settings_tried"] == 1
+    both = Interactions.from_frame(parts[1], 21)
+    options = small | {"num_epochs": tuned.settings["num_epochs"]}
+    refitted = Sasrec(seed=child_seed(7, "sasrec"), **options).fit(both)  # type: ignore[arg-type]
+    np.testing.assert_array_equal(tuned.model.score(parts[2]), refitted.score(parts[2]))

@@ -175,6 +175,13 @@ def test_a_wrong_value_is_shown_with_what_is_allowed(tmp_path: Path, line: str, 
     assert f"{tmp_path}/run.yaml, line 2: " in message
 
 
+def test_negatives_that_a_factorisation_does_not_have_are_named(tmp_path: Path) -> None:
+    shop, kind = "data: {source: bookshop}", "model.kind=matrix_factorisation"
+    message = faults(tmp_path, shop, kind, "train.false_negative_margin=0", "train.debias_share=.1")
+    assert "has no train.false_negative_margin, train.debias_share; leave it out" in message
+    assert load_config(written(tmp_path, shop), [kind]).train.false_negative_margin is None
+
+
 def test_all_faults_of_file_and_overrides_stand_in_one_message(tmp_path: Path) -> None:
     message = faults(
         tmp_path,
@@ -324,3 +331,10 @@ def test_a_dumped_configuration_holds_every_key_and_no_anchors() -> None:
     for section in type(config).model_fields:
         for key in type(getattr(config, section)).model_fields:
             assert f"\n  {key}:" in text
+
+
+def test_two_starts_at_once_are_refused(tmp_path: Path) -> None:
+    text = "data: {source: bookshop}\ntowers: {start: random, text_start_share: 0.4}"
+    told = faults(tmp_path, text, "train.start_from=runs/a")
+    assert "no room for train.start_from and towers.text_start_share" in told
+    assert load_config(written(tmp_path, text), ["towers.start=factorised"])

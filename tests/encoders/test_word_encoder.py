@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 
-from tfrec_llm.baselines.tfidf import words_of
+from tfrec_llm.neighbours.words_of import words_of
 from tfrec_llm.encoders.load_encoder import load_encoder
 from tfrec_llm.encoders.word_encoder import WORD_WEIGHTS, WordEncoder
 from tfrec_llm.errors import CorruptFileError, EncoderError, UsageError

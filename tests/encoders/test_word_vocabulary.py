@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tfrec_llm.baselines.tfidf import words_of
+from tfrec_llm.neighbours.words_of import words_of
 from tfrec_llm.encoders.word_vocabulary import WordVocabulary, string_tensor, words_in_graph
 from tfrec_llm.errors import EncoderError, UsageError
 from tfrec_llm.keras_api import tf

@@ -182,6 +182,22 @@ def test_excluded_items_leave_the_order_of_the_others(shop_export: Path, answers
     assert [i["item_id"] for i in without] == [i for i in ids if i not in (ids[0], ids[3])]
 
 
+def test_lists_can_be_made_diverse_and_categories_limited(
+    shop: Path, shop_export: Path, answers: Answers
+) -> None:
+    asked = ("recommend", shop_export, "--text", "love", "--history", "love-1", "-k", 6)
+    plain = [i["item_id"] for i in answers(*asked)]
+    knobs = ("--diversity", 0.9, "--diversity-method", "dpp", "--popularity-penalty", 0.1)
+    diverse = [i["item_id"] for i in answers(*asked, *knobs, "--candidates", 30)]
+    assert len(set(diverse)) == 6 and diverse != plain and "love-1" not in diverse
+    table = shop / "shelves.csv"
+    table.write_text("item_id,shelf\n" + "".join(f"{i},a\n" for i in plain[:5] if "," not in i))
+    limit = ("--max-per-category", 1, "--categories", f"{table}:shelf")
+    on_shelf = set(table.read_text().replace(",a", "").split("\n"))
+    limited = [i["item_id"] for i in answers(*asked, *limit, "--candidates", 6)]
+    assert len(limited) == 6 and len(on_shelf & set(limited)) == 1
+
+
 def test_more_than_there_is_gives_all_but_the_history(shop_export: Path, answers: Answers) -> None:
     found = answers("recommend", shop_export, "--history", "space-2", "-k", 10**6)
     ids = [i["item_id"] for i in found]

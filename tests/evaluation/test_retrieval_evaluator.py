@@ -126,6 +126,23 @@ def test_a_cold_item_of_the_history_takes_no_place_among_the_cold(
     assert metrics["recall@1_among_cold"] == 1.0
 
 
+def test_spread_and_distance_are_measured_in_every_slice(
+    make_queries: MakeQueries, make_catalogue: MakeCatalogue, fixed_scores: Any
+) -> None:
+    scores = np.array([[9, 8, 1, 2], [9, 8, 1, 2]], np.float32)
+    arguments = (fixed_scores(scores), make_queries([3, 0]), make_catalogue(4))
+    counts = np.array([5, 5, 0, 0])
+    vectors = np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]])
+    result = evaluate_model(*arguments, counts, ks=[1, 3], item_vectors=vectors, **SMALL)
+    for name in ("all", "cold_items"):
+        metrics = result.slices[name]
+        assert metrics["gini@1"] == 0.75  # one of four items has every place
+        assert metrics["intra_list_distance@1"] is None
+        assert metrics["intra_list_distance@3"] == pytest.approx((0 + 2 + 2) / 3)
+    plain = evaluate_model(*arguments, counts, ks=[3], **SMALL).slices["all"]
+    assert "gini@3" in plain and "intra_list_distance@3" not in plain
+
+
 def test_an_empty_slice_says_only_that_it_is_empty(
     make_queries: MakeQueries, make_catalogue: MakeCatalogue, fixed_scores: Any
 ) -> None:

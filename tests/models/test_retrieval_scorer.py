@@ -31,7 +31,8 @@ def by_hand(model: TwoTowerModel, corpus: np.ndarray, history: list[int], text: 
     """One request alone, without padding, items scored one at a time."""
     if not history and not text:
         return POPULARITY
-    items = model.embed_items(corpus, tf.range(10)).numpy()
+    numbers = np.where(POPULARITY > 0, np.arange(10), -1)  # without clicks: by the text alone
+    items = model.embed_items(corpus, tf.constant(numbers, tf.int32)).numpy()
     recent = history[-model.user_tower.max_history :]
     user = model.embed_users(
         tf.constant(items[recent].reshape(1, -1, 4)),

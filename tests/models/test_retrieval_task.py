@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,15 @@ def fixed(temperature: float = 1.0) -> RetrievalTask:
     return RetrievalTask(temperature, learn_temperature=False)
 
 
-def test_it_is_a_sound_layer() -> None:
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"num_hard_negatives": 1, "false_negative_margin": 1.5},
+        {"label_smoothing": 0.1, "debias_share": 0.05},
+    ],
+)
+def test_it_is_a_sound_layer(options: dict[str, Any]) -> None:
     generator = np.random.default_rng(0)
     inputs = {
         "query_embeddings": generator.normal(size=(2, 4)).astype(np.float32),
@@ -25,7 +34,7 @@ def test_it_is_a_sound_layer() -> None:
         "query_owners": np.array([0, 1], np.int32),
         "positive_share": np.array([0.5, 0.3, 0.2], np.float32),
     }
-    check_layer(RetrievalTask(0.3), inputs)
+    check_layer(RetrievalTask(0.3, **options), inputs)
 
 
 @settings(max_examples=25, deadline=None)
@@ -134,3 +143,66 @@ def test_the_mixture_is_a_probability(positives: int, uniform: int, items: int, 
     found = np.asarray(mixture_probability(tf.constant(share), positives, uniform, items))
     assert (found > 0).all()
     assert found.sum() == pytest.approx(1.0, abs=1e-4)
+
+
+def step(task: RetrievalTask, seed: int, *, queries: int = 3, **options: Any) -> float:
+    generator = np.random.default_rng(seed)
+    vectors = generator.normal(size=(2 * queries + 2, 4)).astype(np.float32)
+    return float(
+        task(
+            tf.constant(vectors[:queries]),
+            tf.constant(vectors[queries:]),
+            tf.constant(generator.permutation(9)[: queries + 2].astype(np.int32)),
+            tf.range(queries),
+            tf.fill([9], 1 / 9),
+            **options,
+        )
+    )
+
+
+def test_an_empty_queue_changes_nothing_and_a_filled_one_asks_for_more() -> None:
+    with_queue = RetrievalTask(1.0, queue_size=64)
+    assert step(with_queue, 1) == pytest.approx(step(fixed(), 1), abs=1e-6)
+    assert step(with_queue, 2) > step(fixed(), 2) + 0.1
+
+
+def test_a_positive_that_stands_in_the_queue_is_no_negative() -> None:
+    task = RetrievalTask(1.0, queue_size=4)
+    arguments = (tf.ones((1, 4)), tf.ones((1, 4)), tf.constant([2]), tf.constant([0]))
+    for _ in range(3):
+        assert float(task(*arguments, tf.fill([9], 1 / 9))) == pytest.approx(0.0, abs=1e-6)
+
+
+def test_plain_leaves_every_option_and_the_queue_alone() -> None:
+    task = RetrievalTask(
+        1.0,
+        num_hard_negatives=1,
+        false_negative_margin=0.0,
+        queue_size=8,
+        label_smoothing=0.3,
+        debias_share=0.2,
+    )
+    step(task, 1)
+    before = [np.array(v.value) for v in task.queue.variables]
+    assert step(task, 2, plain=True) == pytest.approx(step(fixed(), 2), abs=1e-6)
+    for variable, value in zip(task.queue.variables, before, strict=True):
+        np.testing.assert_array_equal(variable.value, value)
+
+
+def test_a_queue_needs_to_know_the_width_of_the_embeddings() -> None:
+    with pytest.raises(ValueError, match="A queue needs the width of the embeddings"):
+        RetrievalTask(queue_size=2).build()
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        ({"num_hard_negatives": 0}, "`num_hard_negatives` must be at least 1, got 0"),
+        ({"queue_size": -1}, "`queue_size` must be at least 0, got -1"),
+        ({"label_smoothing": 1.0}, r"`label_smoothing` must lie in \[0, 1\), got 1.0"),
+        ({"debias_share": -0.1}, r"`debias_share` must lie in \[0, 1\), got -0.1"),
+    ],
+)
+def test_an_option_out_of_bounds_is_an_error(option: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        RetrievalTask(**option)

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tfrec_llm.keras_api import tf
+from tfrec_llm.keras_api import keras, tf
 from tfrec_llm.models.two_tower_model import TwoTowerModel, _sample_rows
+from tfrec_llm.models.variables_file import restore_variables, save_variables
 from tfrec_llm.towers.history_encoder import KINDS
 from tfrec_llm.towers.starts import ItemTowerStart
 
@@ -225,3 +226,100 @@ def test_every_weight_is_among_the_variables(make_model: Make) -> None:
         assert any(part in path for path in paths), part
     assert any("log_temperature" in path for path in paths)
     assert any("seed" in path for path in paths)  # random states resume too
+
+
+def trained_step(model: TwoTowerModel, batch: dict[str, Any]) -> list[np.ndarray]:
+    """Returns loss, gradients and random states of a step in a graph, as training takes it."""
+    weights = [v.value for v in model.trainable_variables]
+
+    @tf.function
+    def step(batch: dict[str, Any]) -> Any:
+        with tf.GradientTape() as tape:
+            loss = model.training_loss({**batch, "text_search_weight": 0.5})
+        found = tape.gradient(loss, weights, unconnected_gradients="zero")
+        return loss, [tf.convert_to_tensor(gradient) for gradient in found]
+
+    loss, found = step(batch)
+    states = [v.value for v in model.variables if "seed" in v.path]
+    return [np.asarray(value) for value in (loss, *found, *states)]
+
+
+@pytest.mark.parametrize("rows", [3, 100])
+@pytest.mark.parametrize("features", ["one vector", "token vectors"])
+def test_a_gradient_cache_changes_neither_loss_nor_gradients(
+    features: str, rows: int, make_model: Make, make_batch: Make
+) -> None:
+    options: dict[str, Any] = {}
+    changes: dict[str, Any] = {}
+    if features == "token vectors":
+        options = {"pooling": "attention", "pooling_options": {"heads": 2}}
+        generator = np.random.default_rng(9)
+        changes = {
+            "corpus_features": generator.normal(size=(10, 5, 6)),
+            "user_features": generator.normal(size=(4, 5, 6)),
+        }
+    plain, cached = (
+        trained_step(
+            make_model("mean", gradient_cache_rows=r, item_tower=options), make_batch(**changes)
+        )
+        for r in (None, rows)
+    )
+    for wanted, found in zip(plain, cached, strict=True):
+        np.testing.assert_allclose(found, wanted, atol=2e-6)
+
+
+def test_with_drop_out_a_gradient_cache_of_one_chunk_is_the_plain_step(
+    make_model: Make, make_batch: Make
+) -> None:
+    options = {"item_id_dropout": 0.4, "dropout": 0.3, "seed": 3}
+    steps = []
+    for rows in (None, 100):
+        keras.utils.set_random_seed(1)  # of the drop-out of text and of history
+        model = make_model("mean", gradient_cache_rows=rows, item_tower=options)
+        steps.append(trained_step(model, make_batch()))
+    plain, cached = steps
+    for wanted, found in zip(plain, cached, strict=True):
+        np.testing.assert_allclose(found, wanted, atol=2e-6)
+
+
+def test_with_a_gradient_cache_the_item_tower_sees_a_chunk_at_a_time(
+    make_model: Make, make_batch: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, sizes = make_model("mean", gradient_cache_rows=3), []
+    embed = model.item_tower.call
+
+    def recorded(features: Any, numbers: Any, training: bool = False) -> Any:
+        sizes.append(int(tf.shape(numbers)[0]))
+        return embed(features, numbers, training=training)
+
+    monkeypatch.setattr(model.item_tower, "call", recorded)
+    model.training_loss(make_batch())
+    assert sizes == [3, 3, 3, 2]  # ten items and the padding
+
+
+def test_a_gradient_cache_without_rows_is_an_error(make_model: Make) -> None:
+    with pytest.raises(ValueError, match="`gradient_cache_rows` must be at least 1, got 0"):
+        make_model(gradient_cache_rows=0)
+
+
+def test_the_queue_is_in_the_checkpoint_but_not_in_what_is_served(
+    make_model: Make, make_batch: Make, corpus: np.ndarray, tmp_path: Path
+) -> None:
+    with_queue = make_model(task_options={"queue_size": 16})
+    losses = [float(with_queue.training_loss(make_batch())) for _ in range(2)]
+    assert losses[1] > losses[0]  # ten positives and five draws of the first step are still there
+    assert sum("queue" in v.path for v in with_queue.variables) == 4
+    save_variables(tmp_path / "towers.safetensors", with_queue.served_variables, {})
+    served = make_model()
+    served.item_tower.id_embedding.table.assign(np.zeros((10, 4)))
+    restore_variables(tmp_path / "towers.safetensors", served.served_variables)
+    np.testing.assert_array_equal(served.embed_corpus(corpus), with_queue.embed_corpus(corpus))
+
+
+def test_the_text_search_leaves_the_queue_alone(make_model: Make, make_batch: Make) -> None:
+    plain, with_queue = make_model(), make_model(task_options={"queue_size": 16})
+    batch = {**make_batch(), "text_search_weight": 0.5}
+    assert float(with_queue.training_loss(batch)) == pytest.approx(
+        float(plain.training_loss(batch)), abs=1e-5
+    )
+    assert int(with_queue.task.queue.next_slot.numpy()) == 15  # the candidates of the clicks

@@ -9,6 +9,7 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tfrec_llm.errors import CorruptFileError, ExportError, MissingPackageError, UsageError
@@ -69,6 +70,77 @@ def test_k_below_one_and_a_single_string_are_usage_errors(recommender: LoadedRec
         recommender.similar("i1", k=0)
     with pytest.raises(UsageError, match="`history` must be a list of item ids"):
         recommender.recommend(history="i1")
+
+
+def test_diversity_chooses_from_the_candidates_alone_and_keeps_the_scores_of_the_model(
+    exported: tuple[Any, Path], recommender: LoadedRecommender
+) -> None:
+    history, exclude = exported[0].item_ids[:2], exported[0].item_ids[5:7]
+    pool = {r.item_id: r for r in recommender.recommend("space opera", history, exclude, k=8)}
+    found = recommender.recommend(
+        "space opera", history, exclude, k=4, diversity=0.9, popularity_penalty=0.5, candidates=8
+    )
+    assert len(found) == 4 and [pool[r.item_id] for r in found] == found
+    assert found != list(pool.values())[:4]
+
+
+@pytest.mark.parametrize("method", ["mmr", "dpp"])
+def test_a_diverse_list_is_less_alike(
+    exported: tuple[Any, Path], recommender: LoadedRecommender, method: str
+) -> None:
+    vectors = np.load(exported[1] / "assets.extra/item_embeddings.npy")
+    vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+    def likeness(**knobs: Any) -> float:
+        found = recommender.recommend("space opera", k=4, diversity_method=method, **knobs)
+        rows = [exported[0].item_ids.index(r.item_id) for r in found]
+        return float((vectors[rows] @ vectors[rows].T).mean())
+
+    assert likeness(diversity=0.9) < likeness()
+
+
+def test_a_strong_penalty_brings_the_least_popular_candidates(
+    exported: tuple[Any, Path], recommender: LoadedRecommender
+) -> None:
+    shares = dict(zip(exported[0].item_ids, exported[0].popularity.tolist(), strict=True))
+    every = recommender.recommend("space opera", k=8)
+    found = recommender.recommend("space opera", k=4, popularity_penalty=100.0, candidates=8)
+    least = sorted(shares[r.item_id] for r in every)[:4]
+    assert sorted(shares[r.item_id] for r in found) == least
+
+
+def test_full_categories_are_filled_up_from_beyond_the_candidates(
+    exported: tuple[Any, Path], recommender: LoadedRecommender
+) -> None:
+    plain = [r.item_id for r in recommender.recommend("space opera", k=8)]
+    categories = dict.fromkeys(plain[:5], "crowded")
+    found = recommender.recommend(
+        "space opera", k=3, max_per_category=1, categories=categories, candidates=3
+    )
+    assert [r.item_id for r in found] == [plain[0], *plain[5:7]]
+
+
+def test_a_list_is_short_only_where_nothing_more_is_allowed(
+    exported: tuple[Any, Path], recommender: LoadedRecommender
+) -> None:
+    categories = dict.fromkeys(exported[0].item_ids, "one")
+    found = recommender.recommend(
+        "space opera", k=5, max_per_category=2, categories=categories, candidates=2
+    )
+    assert found == recommender.recommend("space opera", k=2)
+
+
+def test_knobs_that_cannot_be_meant_are_usage_errors(recommender: LoadedRecommender) -> None:
+    for knobs, message in (
+        ({"diversity": 1.5}, "`diversity` must lie between 0"),
+        ({"diversity": 0.5, "candidates": 0}, "`candidates` must be at least 1, got 0"),
+        ({"diversity": 0.5, "k": 0}, "`k` must be at least 1, got 0"),
+        ({"max_per_category": 1}, "belong together"),
+        ({"categories": {"i1": "a"}}, "belong together"),
+        ({"max_per_category": 1, "categories": {"nix": "a"}}, "names no item of"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            recommender.recommend("x", **knobs)
 
 
 @pytest.mark.parametrize("exported", ["scann_hashed"], indirect=True)

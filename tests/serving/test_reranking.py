@@ -240,6 +240,20 @@ def test_a_loaded_export_reranks_on_request(ranked: Ranked, exported: Path) -> N
     assert [item.item_id for item in found] == ids[:4]
 
 
+def test_a_reranked_list_can_be_diverse_too(ranked: Ranked, exported: Path) -> None:
+    recommender = load(exported)
+    every = recommender.recommend("opera", ["i3"], k=CANDIDATES, rerank=True)
+    limited = recommender.recommend(
+        "opera",
+        ["i3"],
+        k=2,
+        rerank=True,
+        max_per_category=1,
+        categories=dict.fromkeys([item.item_id for item in every[:3]], "a"),
+    )
+    assert limited == [every[0], every[3]]
+
+
 def test_a_refresh_of_an_export_with_a_ranker_is_told_that_the_ranker_stays_behind(
     exported: Path,
 ) -> None:

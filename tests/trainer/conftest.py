@@ -37,12 +37,13 @@ class PlantedWorld:
         counts = np.bincount(self.interactions["item_number"], minlength=NUM_ITEMS)
         self.share = counts / counts.sum()
 
-    def model(self, kind: str = "mean", seed: int = 1) -> TwoTowerModel:
+    def model(self, kind: str = "mean", seed: int = 1, **options: Any) -> TwoTowerModel:
         keras.utils.set_random_seed(seed)
         return TwoTowerModel(
             ItemTower(NUM_ITEMS, DIM, item_id_dropout=0.3, dropout=0.2),
             UserTower(kind, 4, dropout=0.2),
             feature_dim=FEATURE_DIM,
+            **options,
         )
 
     def quality(self, model: TwoTowerModel) -> Callable[[], float]:

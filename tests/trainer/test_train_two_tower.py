@@ -232,3 +232,39 @@ def test_logs_for_tensorboard_are_written(world: Any, tmp_path: Path) -> None:
     logs = tmp_path / "logs"
     world.fit(world.model(), tmp_path, stop_after=1, log_folder=logs, evaluate=lambda: 0.0)
     assert list((logs / "select").glob("events*"))
+
+
+EVERY_NEGATIVE = {
+    "task_options": {
+        "num_hard_negatives": 6,
+        "false_negative_margin": 0.5,
+        "queue_size": 64,
+        "label_smoothing": 0.05,
+        "debias_share": 0.01,
+    },
+    "gradient_cache_rows": 5,
+}
+
+
+@pytest.mark.slow
+def test_with_every_option_of_the_negatives_the_planted_order_is_learned(
+    world: Any, tmp_path: Path
+) -> None:
+    model = world.model("mean", **EVERY_NEGATIVE)
+    measure = world.quality(model)
+    before = measure()
+    result = world.fit(model, tmp_path, epochs=8, stop_after=8, text_search_weight=0.1)
+    assert np.isfinite(result.losses).all() and measure() > before + 0.1
+
+
+@pytest.mark.slow
+def test_a_resumed_run_goes_on_with_the_queue_it_had(world: Any, tmp_path: Path) -> None:
+    whole = world.model("mean", **EVERY_NEGATIVE)
+    wanted = world.fit(whole, tmp_path / "whole", epochs=3, stop_after=3)
+    cut = world.model("mean", **EVERY_NEGATIVE)
+    with pytest.raises(SimulatedCrash):
+        world.fit(cut, tmp_path / "cut", epochs=3, stop_after=3, progress=CrashAt(3, 2))
+    again = world.model("mean", seed=99, **EVERY_NEGATIVE)
+    found = world.fit(again, tmp_path / "cut", epochs=3, stop_after=3, resume=True)
+    assert_same(weights(again), weights(whole))
+    assert found.losses == pytest.approx(wanted.losses, abs=1e-6)

@@ -49,6 +49,17 @@ def test_an_export_answers_as_the_recommender_does(
         assert [r.item_id for r in ours] == [r.item_id for r in served]
 
 
+def test_diversity_is_asked_for_as_of_an_export(recommender: Any) -> None:
+    plain = [r.item_id for r in recommender.recommend("space opera", k=42)]
+    knobs = {"diversity": 0.9, "diversity_method": "dpp", "popularity_penalty": 0.2}
+    diverse = [r.item_id for r in recommender.recommend("space opera", k=5, **knobs)]
+    assert len(set(diverse)) == 5 and set(diverse) <= set(plain) and diverse != plain[:5]
+    limited = recommender.recommend(
+        "space opera", k=2, max_per_category=1, categories=dict.fromkeys(plain[:9], "a")
+    )
+    assert [r.item_id for r in limited] == [plain[0], plain[9]]
+
+
 def test_metrics_are_measured_and_written(recommender: Any) -> None:
     metrics = recommender.evaluate()
     assert metrics["models"]["two_tower"]["all"]["queries"] == 60

@@ -78,6 +78,29 @@ def test_every_setting_of_training_reaches_the_optimisation(
     assert {key: getattr(made, key) for key in settings} == settings and made.stop_after == 2
 
 
+def test_every_setting_of_the_negatives_reaches_the_model(
+    shop_config: Callable[..., RunConfig], prepared: Prepared
+) -> None:
+    settings = {
+        "queued_negatives": 7,
+        "num_hard_negatives": 3,
+        "false_negative_margin": 0.25,
+        "label_smoothing": 0.125,
+        "debias_share": 0.0625,
+        "gradient_cache_rows": 9,
+    }
+    config = shop_config(*(f"train.{key}={value}" for key, value in settings.items()))
+    model = build_model(config, 42, prepared.encoder)
+    found = {name: getattr(model.task, name, None) for name in settings}
+    found |= {
+        "queued_negatives": model.task.queue.size,
+        "gradient_cache_rows": model.gradient_cache_rows,
+    }
+    assert found == settings
+    plain = build_model(shop_config(), 42, prepared.encoder)
+    assert plain.task.queue is None and plain.gradient_cache_rows is None
+
+
 def test_the_bookshop_is_at_hand() -> None:
     dataset = read_dataset(DataSection(source="bookshop"))
     assert dataset.name == "bookshop" and dataset.items.height > 300

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import csv
 import functools
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tfrec_llm.errors import UsageError
+from tfrec_llm.errors import DataError, UsageError
 from tfrec_llm.serving.loaded import load
 from tfrec_llm.serving.saved_model import write_export
 from tfrec_llm.serving.trained import TrainedModel
@@ -50,3 +51,22 @@ def test_an_unknown_item_and_k_below_one_are_refused(exported: Path) -> None:
         similar(exported, "space-2", k=0)
     with pytest.raises(UsageError, match="`k`"):
         recommend(exported, k=0)
+
+
+def test_categories_come_from_a_table_of_items(exported: Path, tmp_path: Path) -> None:
+    first = [item["item_id"] for item in recommend(exported, text="space", k=6)]
+    table = tmp_path / "items.tsv"
+    with open(table, "w", newline="") as file:
+        csv.writer(file, "excel-tab").writerows([["id", "shelf"], *([i, "a"] for i in first[:5])])
+    items = recommend(
+        exported, text="space", k=3, max_per_category=2, categories=f"{table}:shelf:id"
+    )
+    assert [item["item_id"] for item in items] == [*first[:2], first[5]]
+
+
+def test_a_wrong_knob_or_column_is_told_before_the_export_is_loaded(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="one of mmr, dpp, got 'best'"):
+        recommend(tmp_path, diversity=0.5, diversity_method="best")
+    (tmp_path / "items.csv").write_text("item_id,genre\na,b\n")
+    with pytest.raises(DataError, match="has no column 'shelf'"):
+        recommend(tmp_path, max_per_category=1, categories=f"{tmp_path}/items.csv:shelf")

@@ -207,3 +207,19 @@ def test_tables_in_memory_cannot_be_named_in_a_file(shop_config: Config, tmp_pat
     config = shop_config("data.source=memory")
     with pytest.raises(UsageError, match="handed over in Python"):
         train(config, tmp_path / "run")
+
+
+def test_a_random_start_is_drawn_again_by_a_resume_and_has_no_text_share(
+    shop_config: Config, tmp_path: Path
+) -> None:
+    config = shop_config("towers.start=random", "towers.text_start_share=null")
+    unbroken = train(config, tmp_path / "unbroken")
+    assert unbroken["start"]["text_share"] is None and unbroken["start"]["power"] is None
+    with pytest.raises(Killed):
+        train(config, tmp_path / "run", progress=KilledAt("select epoch 1", 1))
+    train(config, tmp_path / "run", resume=True)
+    expected, found = (
+        load_file(tmp_path / name / "model" / "towers.safetensors") for name in ("unbroken", "run")
+    )
+    for name, value in zip(sorted(expected), sorted(found), strict=True):
+        np.testing.assert_array_equal(found[value], expected[name], err_msg=name)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from tfrec_llm.baselines.history_profile import history_profile
 from tfrec_llm.baselines.implicit_package import implicit_module, one_blas_thread
 from tfrec_llm.baselines.interactions import Interactions
 from tfrec_llm.baselines.popularity import popular_where_unknown
 from tfrec_llm.data.queries import Queries
+from tfrec_llm.neighbours.history_profile import history_profile
 
 
 class Als:

@@ -18,10 +18,12 @@ class Interactions:
     Attributes:
         matrix: float32 CSR `(num_users, num_items)`, 1 where the user took the item.
         user_ids: num_users str, the user of each row.
+        histories: num_users int32 arrays, what each user took, oldest first.
     """
 
     matrix: sparse.csr_matrix
     user_ids: list[str]
+    histories: list[np.ndarray]
 
     @property
     def item_counts(self) -> np.ndarray:
@@ -33,7 +35,8 @@ class Interactions:
         """Returns the matrix of a table; a pair that occurs twice counts once.
 
         Args:
-            frame: `user_id` (string) and `item_number` (int), other columns are ignored.
+            frame: `user_id` (string) and `item_number` (int); `position` (int) says the order of
+                time, without it the rows stand in that order. Other columns are ignored.
             num_items: int, size of the corpus.
 
         Raises: DataError when an item number is not in the corpus.
@@ -63,4 +66,11 @@ class Interactions:
         )
         matrix.sum_duplicates()
         matrix.data[:] = 1.0
-        return cls(matrix=matrix, user_ids=user_ids.to_list())
+        places = frame["position"].to_numpy() if "position" in frame.columns else 0 * numbers
+        by_user = np.lexsort((places, rows["row"].to_numpy()))  # stable: row order among equals
+        ends = np.cumsum(np.bincount(rows["row"].to_numpy(), minlength=len(user_ids)))
+        return cls(
+            matrix=matrix,
+            user_ids=user_ids.to_list(),
+            histories=np.split(numbers[by_user].astype(np.int32), ends[:-1]) if len(ends) else [],
+        )

@@ -8,9 +8,9 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from tfrec_llm.baselines.history_profile import history_profile
-from tfrec_llm.baselines.tfidf import words_of
 from tfrec_llm.data.queries import Queries
+from tfrec_llm.neighbours.history_profile import history_profile
+from tfrec_llm.neighbours.words_of import words_of
 
 FEATURES = ("profile", "recent_profile", "nearest_of_history", "newest", "user_text")
 

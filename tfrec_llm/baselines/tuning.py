@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import polars as pl
@@ -31,6 +32,7 @@ from tfrec_llm.progress import Progress, Silent
 from tfrec_llm.seeds import child_generator, child_seed
 
 BASELINES = ("popularity", "item_knn", "als", "bpr", "tfidf", "zero_shot")
+SLOW_BASELINES = ("sasrec",)  # minutes of training, so only where they are named
 
 _DECAYS = (1.0, 0.8, 0.6, 0.4)
 # Simpler settings stand first: they win where the validation set cannot tell.
@@ -49,6 +51,7 @@ GRIDS: dict[str, dict[str, tuple[float, ...]]] = {
     "bpr": {"num_factors": (64, 128), "regularisation": (0.002, 0.01)},
     "tfidf": {"decay": _DECAYS},
     "zero_shot": {"decay": _DECAYS},
+    "sasrec": {"dropout": (0.2, 0.5)},
 }
 
 
@@ -62,6 +65,16 @@ class Baseline(Protocol):
 
     def score(self, queries: Queries) -> np.ndarray:
         """Returns float32 `(len(queries), num_items)`, finite, higher is better."""
+
+
+@runtime_checkable
+class StopsEarly(Baseline, Protocol):
+    """A baseline whose number of passes is chosen on validation too."""
+
+    num_epochs: int
+
+    def fit_until_best(self, interactions: Interactions, validate: Callable[[], float]) -> Baseline:
+        """Learns until `validate` no longer rises, sets `num_epochs`, and returns itself."""
 
 
 @dataclass(frozen=True)
@@ -95,15 +108,16 @@ def tune_and_refit(
 
     The best setting has the highest NDCG@10 over the full corpus; among equals the first one
     stays. What does not depend on `decay`, such as the similarities of item-kNN, is worked out
-    once and used for all decays. Without validation queries the defaults of each class are used.
+    once and used for all decays. A baseline that learns in passes is refitted for as many as were
+    best. Without validation queries the defaults of each class are used.
 
     Args:
         train: `user_id`, `item_number`; the training part.
         train_and_validation: the same with the validation part.
         validation: held-out cases whose targets are the validation part.
         catalogue: the corpus.
-        names: which of `BASELINES`, in the order wanted; None takes all that can be made
-            (zero_shot needs `item_features`).
+        names: which of `BASELINES` and `SLOW_BASELINES`, in the order wanted; None takes all
+            `BASELINES` that can be made (zero_shot needs `item_features`).
         item_features: float32 `(num_items, F)`, text vectors for zero_shot.
         text_vectors: vectors of user texts for zero_shot, see `ZeroShot`.
         seed: int, of random starts and of the sample of queries.
@@ -128,7 +142,7 @@ def tune_and_refit(
     """
     names = _checked_names(names, item_features)
     progress = progress or Silent()
-    makers = _makers(catalogue, item_features, text_vectors, seed)
+    makers = _makers(catalogue, item_features, text_vectors, seed, progress)
     for name in names:  # a missing package or a wrong shape shows before any long work
         makers[name]()
 
@@ -167,13 +181,22 @@ def _best_settings(
     total = int(np.prod([len(values) for values in grid.values()]))
     best: dict[str, Any] = {}
     best_ndcg, tried = -1.0, 0
+
+    def validated(model: Baseline) -> float:
+        lists = recommended_lists(model, validation, 10, order)
+        return float(ndcg_at_k(target_ranks(lists, validation.targets), 10).mean())
+
     for fit_settings in _combinations({k: v for k, v in grid.items() if k != "decay"}):
-        model: Any = make(**fit_settings).fit(interactions)
+        model: Any = make(**fit_settings)
+        if isinstance(model, StopsEarly):
+            model.fit_until_best(interactions, functools.partial(validated, model))
+            fit_settings = fit_settings | {"num_epochs": model.num_epochs}
+        else:
+            model.fit(interactions)
         for query_settings in _combinations({k: v for k, v in grid.items() if k == "decay"}):
             for key, value in query_settings.items():
                 setattr(model, key, value)
-            lists = recommended_lists(model, validation, 10, order)
-            ndcg = float(ndcg_at_k(target_ranks(lists, validation.targets), 10).mean())
+            ndcg = validated(model)
             tried += 1
             if ndcg > best_ndcg:
                 best, best_ndcg = fit_settings | query_settings, ndcg
@@ -196,6 +219,7 @@ def _makers(
     item_features: np.ndarray | None,
     text_vectors: Callable[[list[str]], np.ndarray] | None,
     seed: int,
+    progress: Progress,
 ) -> dict[str, Callable[..., Baseline]]:
     def zero_shot(**settings: Any) -> ZeroShot:
         if item_features is None:
@@ -209,6 +233,11 @@ def _makers(
             )
         return ZeroShot(item_features, text_vectors, **settings)
 
+    def sasrec(**settings: Any) -> Baseline:
+        from tfrec_llm.baselines.sasrec import Sasrec  # the others need no TensorFlow
+
+        return Sasrec(seed=child_seed(seed, "sasrec"), progress=progress, **settings)
+
     return {
         "popularity": Popularity,
         "item_knn": ItemKnn,
@@ -216,16 +245,17 @@ def _makers(
         "bpr": lambda **settings: Bpr(seed=child_seed(seed, "bpr"), **settings),
         "tfidf": lambda **settings: Tfidf(catalogue.texts, **settings),
         "zero_shot": zero_shot,
+        "sasrec": sasrec,
     }
 
 
 def _checked_names(names: Sequence[str] | None, item_features: np.ndarray | None) -> list[str]:
     if names is None:
         return [name for name in BASELINES if name != "zero_shot" or item_features is not None]
-    unknown = [name for name in names if name not in BASELINES]
+    every = (*BASELINES, *SLOW_BASELINES)
+    unknown = [name for name in names if name not in every]
     if unknown:
         raise UsageError(
-            f"unknown baselines: {', '.join(map(repr, unknown))}. "
-            f"Known ones: {', '.join(BASELINES)}."
+            f"unknown baselines: {', '.join(map(repr, unknown))}. Known ones: {', '.join(every)}."
         )
     return list(dict.fromkeys(names))

@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from tfrec_llm.baselines.history_profile import history_profile
 from tfrec_llm.baselines.interactions import Interactions
 from tfrec_llm.baselines.popularity import popular_where_unknown
 from tfrec_llm.data.queries import Queries
+from tfrec_llm.neighbours.history_profile import history_profile
 
 
 class ZeroShot:

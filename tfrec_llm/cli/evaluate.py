@@ -16,6 +16,10 @@ def evaluate(
     baselines: Annotated[
         bool, typer.Option("--baselines", help="Measure the baselines beside the model.")
     ] = False,
+    sasrec: Annotated[
+        bool,
+        typer.Option("--sasrec", help="Measure SASRec too; it takes minutes, on large data more."),
+    ] = False,
     rankings: Annotated[
         Path | None,
         typer.Option(
@@ -32,7 +36,9 @@ def evaluate(
     with output.working() as progress:
         from tfrec_llm.workflows.evaluate import evaluate as evaluate_run
 
-        metrics = evaluate_run(run, baselines=baselines, rankings=rankings, progress=progress)
+        metrics = evaluate_run(
+            run, baselines=baselines, sasrec=sasrec, rankings=rankings, progress=progress
+        )
     if as_json:
         output.print_json(metrics)
     else:

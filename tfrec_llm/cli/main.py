@@ -22,6 +22,7 @@ from tfrec_llm.cli.pretrain_encoder import pretrain_encoder
 from tfrec_llm.cli.recommend import recommend
 from tfrec_llm.cli.similar import similar
 from tfrec_llm.cli.train import train
+from tfrec_llm.cli.tune import tune
 from tfrec_llm.errors import TfrecLlmError
 
 INTERRUPTED = 130
@@ -32,6 +33,7 @@ _VERBS: tuple[tuple[Callable[..., None], str], ...] = (
     (recommend, 'tfrec-llm recommend exports/books --text "space opera" --history dune -k 5'),
     (similar, "tfrec-llm similar exports/books dune -k 5"),
     (encode, "tfrec-llm encode items.csv --encoder all_minilm_l6_v2_en --out vectors.parquet"),
+    (tune, "tfrec-llm tune run.yaml --trials 30 --out studies/books"),
     (encoders, "tfrec-llm encoders --suggest --items 20000 --language en --device cpu"),
     (pretrain_encoder, "tfrec-llm pretrain-encoder texts.txt --out encoders/mine --dim 128"),
     (demo, "tfrec-llm demo --out runs/demo"),

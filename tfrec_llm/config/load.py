@@ -62,7 +62,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
         _apply_override(tree, text, origins, faults)
     config = _validate(tree, str(path), origins, faults) if is_readable else None
     if config is None or faults:
-        raise ConfigError(_joined(str(path), faults))
+        raise ConfigError(joined_faults(str(path), faults))
     return config
 
 
@@ -84,8 +84,33 @@ def config_from(tree: Mapping[str, Any], name: str = "config") -> RunConfig:
     faults: list[str] = []
     config = _validate(dict(tree), name, {}, faults)
     if config is None:
-        raise ConfigError(_joined(name, faults))
+        raise ConfigError(joined_faults(name, faults))
     return config
+
+
+def load_values(path: str | Path) -> tuple[Any, dict[Key, str]]:
+    """Reads a YAML file of plain values, by the rules of `load_config`, which it does not check.
+
+    Args:
+        path: the YAML file.
+
+    Returns: what the file holds, None if that is nothing; and where each key in it stands.
+
+    Raises: ConfigError when the file cannot be read or is no plain YAML.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> path = pathlib.Path(tempfile.mkdtemp()) / "space.yaml"
+        >>> _ = path.write_text("train.learning_rate: {low: 1e-4, high: 1e-2}")
+        >>> load_values(path)[0]
+        {'train.learning_rate': {'low': 0.0001, 'high': 0.01}}
+    """
+    faults: list[str] = []
+    origins: dict[Key, str] = {}
+    values = _read_values(Path(path), origins, faults)
+    if faults:
+        raise ConfigError(joined_faults(str(path), faults))
+    return values, origins
 
 
 def dump_config(config: RunConfig) -> str:
@@ -124,23 +149,7 @@ def _read_file(
     path: Path, origins: dict[Key, str], faults: list[str]
 ) -> tuple[dict[str, Any], bool]:
     """Returns the tree of the file and True; ({}, False) and a fault if it cannot be read."""
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        reason = "there is no such file" if isinstance(error, FileNotFoundError) else error.strerror
-        faults.append(f"{path}: cannot read the configuration: {reason}.")
-        return {}, False
-    try:
-        text = content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        column = error.start - content.rfind(b"\n", 0, error.start)
-        faults.append(
-            f"{path}, line {line}, column {column}: byte 0x{content[error.start]:02x} is not "
-            "UTF-8. Save the file as UTF-8."
-        )
-        return {}, False
-    tree = _parse(text, str(path), origins, faults)
+    tree = _read_values(path, origins, faults)
     if tree is None and not faults:
         faults.append(
             f"{path}: the file is empty. It needs at least where the data is, for example "
@@ -153,6 +162,27 @@ def _read_file(
             + "."
         )
     return (tree, True) if isinstance(tree, dict) else ({}, False)
+
+
+def _read_values(path: Path, origins: dict[Key, str], faults: list[str]) -> Any:
+    """Returns what the YAML file holds; None and a fault if it cannot be read."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        reason = "there is no such file" if isinstance(error, FileNotFoundError) else error.strerror
+        faults.append(f"{path}: cannot read the configuration: {reason}.")
+        return None
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        column = error.start - content.rfind(b"\n", 0, error.start)
+        faults.append(
+            f"{path}, line {line}, column {column}: byte 0x{content[error.start]:02x} is not "
+            "UTF-8. Save the file as UTF-8."
+        )
+        return None
+    return _parse(text, str(path), origins, faults)
 
 
 def _parse(text: str, where: str, origins: dict[Key, str], faults: list[str]) -> Any:
@@ -311,7 +341,8 @@ def _validate(
     return None
 
 
-def _joined(name: str, faults: Sequence[str]) -> str:
+def joined_faults(name: str, faults: Sequence[str]) -> str:
+    """Returns one fault as it is, several as a list under the name of what has them."""
     if len(faults) == 1:
         return faults[0]
     return f"{name} has {len(faults)} faults:\n" + "\n".join(f"- {fault}" for fault in faults)

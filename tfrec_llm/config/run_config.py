@@ -9,6 +9,14 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Share = Annotated[float, Field(ge=0.0, lt=1.0)]
 LEARNED_POOLINGS = ("weighted", "attention", "lstm", "gru")
+OF_TWO_TOWERS = (
+    "queued_negatives",
+    "num_hard_negatives",
+    "false_negative_margin",
+    "label_smoothing",
+    "debias_share",
+    "gradient_cache_rows",
+)
 
 
 class Section(BaseModel):
@@ -112,7 +120,20 @@ class EncoderSection(Section):
     ] = Field("mean", description="tokens → one vector; the last four are learned with the towers")
     pooling_heads: int = Field(4, ge=1, le=64, description="of pooling: attention")
     pooling_layers: int = Field(4, ge=1, le=64, description="of pooling: layers, last ones joined")
-    mode: Literal["frozen"] = "frozen"
+    mode: Literal["frozen", "lora", "last_layers", "full"] = Field(
+        "frozen", description="which weights of the language model are trained with the towers"
+    )
+    lora_rank: int = Field(8, ge=1, le=256, description="of mode: lora")
+    train_layers: int = Field(2, ge=1, le=100, description="of mode: last_layers, the last ones")
+    learning_rate: float | None = Field(
+        None,
+        gt=0.0,
+        description="highest, of the top layer of a language model in training; null: 2e-4 of "
+        "mode lora, 2e-5 of the others",
+    )
+    layer_decay: Annotated[float, Field(gt=0.0, le=1.0)] = Field(
+        0.9, description="each layer has this times the learning rate of the one above"
+    )
     precision: Literal["float32", "mixed_bfloat16"] = "float32"
     batch_size: int = Field(32, ge=1)
     num_words: int = Field(20_000, ge=1, description="vocabulary of the encodings of words")
@@ -139,12 +160,28 @@ class TowersSection(Section):
     history: Literal["mean", "attention", "gru", "lstm", "transformer"] = "transformer"
     max_history: int = Field(50, ge=1, le=1000)
     item_ids: bool = True
+    start: Literal["factorised", "random"] = Field(
+        "factorised",
+        description="where training starts: click and text likeness in closed form, or nowhere",
+    )
     item_id_dropout: Share = 0.4
     dropout: Share = 0.3
     text_start_share: Annotated[float, Field(ge=0.0, le=1.0)] | None = Field(
         None,
         description="share of the start that comes from likeness of text, not of clicks; null: "
         "chosen on validation",
+    )
+    neighbours: int = Field(
+        100,
+        ge=0,
+        le=1000,
+        description="of each item, by clicks and for new items by words, that are added to the dot "
+        "product with weights chosen on validation; 0: none",
+    )
+    new_item_cost: Share = Field(
+        0.02,
+        description="share of the validation NDCG@10 that may be given for showing new items, "
+        "which have no clicks yet, more often",
     )
     num_layers: int = Field(1, ge=1, le=12, description="layers of a transformer history")
     num_heads: int = Field(2, ge=1, le=64)
@@ -159,6 +196,30 @@ class TrainSection(Section):
     weight_decay: float = Field(0.05, ge=0.0)
     warmup_share: Share = 0.1
     uniform_negatives: int = Field(2048, ge=0)
+    queued_negatives: int = Field(
+        0, ge=0, description="candidates of past steps that go on serving as negatives, 0: none"
+    )
+    num_hard_negatives: int | None = Field(
+        None, ge=1, description="highest-scored negatives kept for each query; null: all"
+    )
+    false_negative_margin: float | None = Field(
+        None,
+        ge=-2.0,
+        le=2.0,
+        description="cosine; negatives that score above positive + margin are dropped; null: none",
+    )
+    label_smoothing: Share = Field(
+        0.0, description="share of the label that the negatives of a query are given together"
+    )
+    debias_share: Share = Field(
+        0.0, description="expected share of false negatives among the negatives, subtracted"
+    )
+    gradient_cache_rows: int | None = Field(
+        None,
+        ge=1,
+        description="items embedded at a time in a step, each twice, in the memory of so many; "
+        "null: all at once",
+    )
     temperature: float = Field(0.1, gt=0.0)
     learn_temperature: bool = True
     text_only_share: Share = Field(
@@ -257,6 +318,48 @@ class RunConfig(Section):
         return self
 
     @model_validator(mode="after")
+    def _starts_in_one_place(self) -> RunConfig:
+        others = {
+            "train.start_from": self.train.start_from,
+            "towers.text_start_share": self.towers.text_start_share,
+        }
+        told = [key for key, value in others.items() if value is not None]
+        if self.towers.start == "random" and told:
+            raise ValueError(
+                f"towers.start `random` leaves no room for {' and '.join(told)}: set them to null, "
+                "or towers.start to factorised"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _what_is_fine_tuned_can_be(self) -> RunConfig:
+        mode, encoder = self.encoder.mode, self.encoder
+        if mode == "frozen":
+            return self
+        faults = {
+            f"encoder.kind `{encoder.kind}` has no language model: use language_model": (
+                encoder.kind != "language_model"
+            ),
+            "encoder.preset_zh names a second language model: leave it out": (
+                encoder.preset_zh is not None
+            ),
+            f"encoder.pooling `{encoder.pooling}` is learned from frozen token vectors: use mean, "
+            "cls, max, last, sif or layers": encoder.pooling in LEARNED_POOLINGS,
+            "model.kind `matrix_factorisation` takes the texts as they are: use two_tower": (
+                self.model.kind == "matrix_factorisation"
+            ),
+            "the ranker reads frozen token vectors: set ranker.train to false": self.ranker.train,
+        }
+        told = [fault for fault, is_there in faults.items() if is_there]
+        if told:
+            raise ValueError(
+                f"encoder.mode `{mode}` trains the language model with the towers, but "
+                + "; ".join(told)
+                + "; or set encoder.mode to frozen"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _factorisation_has_what_it_needs(self) -> RunConfig:
         if self.model.kind == "matrix_factorisation":
             if self.encoder.pooling in LEARNED_POOLINGS:
@@ -264,6 +367,14 @@ class RunConfig(Section):
                     "model.kind `matrix_factorisation` takes one vector a text and cannot learn "
                     f"encoder.pooling `{self.encoder.pooling}`; use mean, cls, max, last, sif or "
                     "layers, or model.kind two_tower"
+                )
+            defaults = TrainSection.model_fields
+            of_towers = [k for k in OF_TWO_TOWERS if getattr(self.train, k) != defaults[k].default]
+            if of_towers:
+                raise ValueError(
+                    "model.kind `matrix_factorisation` has no "
+                    + ", ".join(f"train.{key}" for key in of_towers)
+                    + "; leave it out, or use model.kind two_tower"
                 )
             if not self.towers.item_ids:
                 raise ValueError(

@@ -61,7 +61,7 @@ def _hidden_states(output: Any) -> list[Any]:
     tensor = output
     while True:
         operation, node_index, _ = tensor._keras_history
-        if _is_transformer_layer(operation):
+        if is_transformer_layer(operation):
             states.insert(0, tensor)
         inputs = operation._inbound_nodes[node_index].input_tensors
         if not inputs:
@@ -69,7 +69,8 @@ def _hidden_states(output: Any) -> list[Any]:
         tensor = inputs[0]
 
 
-def _is_transformer_layer(operation: Any) -> bool:
+def is_transformer_layer(operation: Any) -> bool:
+    """Says whether an operation of a backbone is a layer with attention inside."""
     if isinstance(operation, keras.Model) or not isinstance(operation, keras.layers.Layer):
         return False
     parts = operation._flatten_layers(include_self=False)

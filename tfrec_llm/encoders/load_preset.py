@@ -50,7 +50,7 @@ def load_preset(preset: ResolvedPreset, precision: str = "float32") -> tuple[Any
     backbone = _encoder_of(backbone)
     _check_fit(tokenizer, backbone, preset)
     if preset.exact_gelu and precision == "float32":
-        _use_exact_gelu(backbone, preset)
+        use_exact_gelu(backbone, preset)
     return tokenizer, backbone
 
 
@@ -151,7 +151,11 @@ def _check_fit(tokenizer: Any, backbone: Any, preset: ResolvedPreset) -> None:
         )
 
 
-def _use_exact_gelu(backbone: Any, preset: ResolvedPreset) -> None:
+def use_exact_gelu(backbone: Any, preset: ResolvedPreset) -> None:
+    """Puts the exact GELU into the transformer layers of a BERT, for `preset.exact_gelu`.
+
+    Raises: EncoderError when the backbone has no layer where it can be put in.
+    """
     dense = [getattr(layer, "_feedforward_intermediate_dense", None) for layer in backbone.layers]
     found = [layer for layer in dense if layer is not None]
     if not found:

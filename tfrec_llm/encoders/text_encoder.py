@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import time
@@ -14,7 +15,7 @@ import safetensors.numpy
 
 from tfrec_llm.encoders.hidden_layers import last_hidden_layers
 from tfrec_llm.encoders.length_batches import length_batches
-from tfrec_llm.encoders.load_preset import load_preset
+from tfrec_llm.encoders.load_preset import load_preset, use_exact_gelu
 from tfrec_llm.encoders.presets import ResolvedPreset, read_json, resolve_preset
 from tfrec_llm.errors import CorruptFileError, EncoderError, UsageError
 from tfrec_llm.files import atomic_folder, sha256_of_file
@@ -191,17 +192,18 @@ class TextEncoder(tf.Module):
         """
         return self._embed(texts)
 
-    def embed_tokens(self, token_ids: Any, padding_mask: Any) -> Any:
+    def embed_tokens(self, token_ids: Any, padding_mask: Any, training: bool = False) -> Any:
         """Encodes tokens that are padded already; works inside a graph.
 
         Args:
             token_ids: int32 `(batch, tokens)`, padded with `preprocessor.pad_token_id`.
             padding_mask: int32 `(batch, tokens)`, 1 for a token.
+            training: bool, whether drop-out is on.
 
         Returns: float32 `(batch, dim)`, or `(batch, tokens, dim)` with zeros at padding.
         """
         inputs = self.preprocessor.inputs(token_ids, padding_mask)
-        outputs = self._reader({k: inputs[k] for k in self.backbone.input}, training=False)
+        outputs = self._reader({k: inputs[k] for k in self.backbone.input}, training=training)
         if isinstance(outputs, dict):
             outputs = outputs["sequence_output"]
         if self.num_tokens is not None:
@@ -219,7 +221,7 @@ class TextEncoder(tf.Module):
         """
         if self.pooling != "sif":
             return
-        token_ids, _ = self._tokenise(list(texts))
+        token_ids, _ = self.tokenise(list(texts))
         size = int(self.preprocessor.tokenizer.vocabulary_size())
         self._pool.adapt(np.bincount(token_ids, minlength=size))
 
@@ -242,6 +244,36 @@ class TextEncoder(tf.Module):
             stop_words=self.stop_words,
         )
 
+    def copy(
+        self, *, name: str | None = None, weights: Sequence[np.ndarray] | None = None
+    ) -> TextEncoder:
+        """Returns an encoder with weights of its own.
+
+        Args:
+            name: what it is called; None for the name of this one.
+            weights: of its backbone, in the order of `backbone.weights`; None for equal ones.
+
+        Returns: `TextEncoder` with the same settings.
+        """
+        backbone = type(self.backbone).from_config(self.backbone.get_config())
+        backbone.set_weights(self.backbone.get_weights() if weights is None else weights)
+        if self.preset.exact_gelu and self.precision == "float32":
+            use_exact_gelu(backbone, self.preset)
+        copied = TextEncoder(
+            dataclasses.replace(self.preset, name=name or self.preset.name),
+            self.preprocessor.tokenizer,
+            backbone,
+            pooling=self.pooling,
+            pooling_layers=self.pooling_layers,
+            max_tokens=self.max_tokens,
+            precision=self.precision,
+            clean=self.clean,
+            stop_words=self.stop_words,
+        )
+        if self._pool is not None:
+            copied._pool.set_weights(self._pool.get_weights())
+        return copied
+
     def encode(
         self, texts: list[str], *, batch_size: int = 32, progress: Progress | None = None
     ) -> np.ndarray:
@@ -259,7 +291,7 @@ class TextEncoder(tf.Module):
         if batch_size < 1:
             raise UsageError(f"`batch_size` must be at least 1, got {batch_size!r}")
         progress = progress or Silent()
-        token_ids, starts = self._tokenise(texts)
+        token_ids, starts = self.tokenise(texts)
         vectors = self._empty_features(np.diff(starts))
         done, began = 0, time.perf_counter()
         for rows, width in length_batches(np.diff(starts), batch_size, self.max_tokens):
@@ -365,7 +397,7 @@ class TextEncoder(tf.Module):
         inputs = self.preprocessor(texts)
         return self.embed_tokens(inputs["token_ids"], inputs["padding_mask"])
 
-    def _tokenise(self, texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    def tokenise(self, texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
         """Returns all token ids in a row, and where each text starts (n + 1 places)."""
         ids, lengths = [np.empty(0, np.int32)], [np.zeros(1, np.int64)]
         for first in range(0, len(texts), _TOKENISE_TEXTS):

@@ -24,6 +24,8 @@ _MAIN = (
 )
 _FURTHER = (
     ("mrr", False, True),
+    ("gini@{k}", False, False),
+    ("intra_list_distance@{k}", False, False),
     ("novelty@{k}", False, False),
     ("popularity_bias@{k}", False, False),
 )

@@ -12,6 +12,8 @@ from tfrec_llm.data.queries import Queries
 from tfrec_llm.errors import UsageError
 from tfrec_llm.evaluation.bootstrap import bootstrap_intervals
 from tfrec_llm.evaluation.coverage import coverage_at_k
+from tfrec_llm.evaluation.gini import gini_at_k
+from tfrec_llm.evaluation.intra_list_distance import intra_list_distance_at_k
 from tfrec_llm.evaluation.ndcg import ndcg_at_k
 from tfrec_llm.evaluation.novelty import novelty_at_k
 from tfrec_llm.evaluation.popularity_bias import popularity_bias_at_k
@@ -36,8 +38,9 @@ class ModelResult:
     Attributes:
         name: str, the key of the model in reports.
         slices: for each slice its metrics: `users`, `queries`, `mrr`, and for each k `recall@k`,
-            `ndcg@k`, `coverage@k`, `novelty@k`, `popularity_bias@k`; `_ci95` after a name is its
-            interval `[low, high]`, `_among_cold` the same ranked among cold items alone.
+            `ndcg@k`, `coverage@k`, `gini@k`, `novelty@k`, `popularity_bias@k`, with item vectors
+            `intra_list_distance@k` too; `_ci95` after a name is its interval `[low, high]`,
+            `_among_cold` the same ranked among cold items alone.
             A slice without queries has `{"users": 0, "queries": 0}` only.
         lists: int32 `(n, 100)`, item numbers, best first, -1 where nothing is left.
         ranks: int32 `(n,)`, place of the target in its list, 0 = best, -1 = not in it.
@@ -59,6 +62,7 @@ def evaluate_model(
     bootstrap_samples: int = 1000,
     seed: int = 7,
     batch_size: int = 256,
+    item_vectors: np.ndarray | None = None,
     progress: Progress | None = None,
 ) -> ModelResult:
     """Ranks the whole corpus for each query and measures where the target stands.
@@ -77,6 +81,8 @@ def evaluate_model(
         bootstrap_samples: int, draws for the 95 % intervals, over users.
         seed: int, of the draws; models evaluated with one seed are drawn alike.
         batch_size: int, queries scored at once; metrics do not depend on it.
+        item_vectors: float `(num_items, D)`, by which the items of a list are compared; give all
+            models the same. None leaves `intra_list_distance@k` out.
         progress: told of each batch.
 
     Returns: `ModelResult`.
@@ -141,7 +147,7 @@ def evaluate_model(
                 )
                 metrics |= {_among_cold(key): value for key, value in among_cold.items()}
             histories = [queries.histories[i] for i in rows]
-            metrics |= _beyond_accuracy(lists[rows], histories, ks, counts)
+            metrics |= _beyond_accuracy(lists[rows], histories, ks, counts, item_vectors)
         slices[name] = metrics
     return ModelResult(name=model.name, slices=slices, lists=lists, ranks=ranks)
 
@@ -163,13 +169,20 @@ def _accuracy(
 
 
 def _beyond_accuracy(
-    lists: np.ndarray, histories: list[np.ndarray], ks: Sequence[int], counts: np.ndarray
+    lists: np.ndarray,
+    histories: list[np.ndarray],
+    ks: Sequence[int],
+    counts: np.ndarray,
+    item_vectors: np.ndarray | None,
 ) -> Metrics:
     metrics: Metrics = {}
     for k in ks:
         metrics[f"coverage@{k}"] = coverage_at_k(lists, k, len(counts))
+        metrics[f"gini@{k}"] = gini_at_k(lists, k, len(counts))
         metrics[f"novelty@{k}"] = novelty_at_k(lists, k, counts)
         metrics[f"popularity_bias@{k}"] = popularity_bias_at_k(lists, k, histories, counts)
+        if item_vectors is not None:
+            metrics[f"intra_list_distance@{k}"] = intra_list_distance_at_k(lists, k, item_vectors)
     return metrics
 
 

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from tfrec_llm.keras_api import keras, tf
-from tfrec_llm.models.bpr_loss import bpr_loss
+from tfrec_llm.losses.bpr_loss import bpr_loss
+from tfrec_llm.losses.warp_loss import warp_loss
 from tfrec_llm.models.factor_start import FactorStart
 from tfrec_llm.models.retrieval_task import RetrievalTask
 from tfrec_llm.models.variant_rows import variant_rows
-from tfrec_llm.models.warp_loss import warp_loss
 from tfrec_llm.towers.fold_in import fold_in, inverse_gram
 from tfrec_llm.towers.id_embedding import IdEmbedding
 from tfrec_llm.towers.text_projection import TextProjection
@@ -180,11 +180,14 @@ class MatrixFactorisation(keras.Model):
             self.fold_in_settings.value[0],
         )
 
-    def embed_corpus(self, text_features: np.ndarray, batch_size: int = 4096) -> np.ndarray:
+    def embed_corpus(
+        self, text_features: np.ndarray, is_new: np.ndarray | None = None, batch_size: int = 4096
+    ) -> np.ndarray:
         """Embeds a corpus whose item number is its row, and keeps what the fold-in needs of it.
 
         Args:
             text_features: float32 `(num_items, feature_dim)`, may be memory-mapped.
+            is_new: bool `(num_items,)`, items known by their text alone; None: none is.
             batch_size: int, items at a time.
 
         Returns: float32 `(num_items, embedding_dim)`.
@@ -193,8 +196,10 @@ class MatrixFactorisation(keras.Model):
         blocks = [np.zeros((0, self.embedding_dim), np.float32)]
         for begin in range(0, num_items, batch_size):
             block = np.asarray(text_features[begin : begin + batch_size], np.float32)
-            numbers = tf.range(begin, begin + len(block))
-            blocks.append(self.embed_items(tf.constant(block), numbers).numpy())
+            numbers = np.arange(begin, begin + len(block), dtype=np.int32)
+            if is_new is not None:
+                numbers = np.where(is_new[begin : begin + len(block)], -1, numbers)
+            blocks.append(self.embed_items(tf.constant(block), tf.constant(numbers)).numpy())
         vectors = np.concatenate(blocks)
         share = float(self.fold_in_settings.value[1])
         square = float(np.square(vectors, dtype=np.float64).sum()) / self.embedding_dim

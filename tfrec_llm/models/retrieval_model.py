@@ -48,8 +48,13 @@ class RetrievalModel(Protocol):
     ) -> Any:
         """Embeds users: `(B, H, D)`, bool `(B, H)`, `(B, F)`, bool `(B,)` → float32 `(B, D)`."""
 
-    def embed_corpus(self, text_features: np.ndarray, batch_size: int = 4096) -> np.ndarray:
-        """Embeds a corpus whose item number is its row; call it before `embed_users`."""
+    def embed_corpus(
+        self, text_features: np.ndarray, is_new: np.ndarray | None = None, batch_size: int = 4096
+    ) -> np.ndarray:
+        """Embeds a corpus whose item number is its row; call it before `embed_users`.
+
+        Items that are new, bool `(num_items,)`, are known by their text alone.
+        """
 
     def training_loss(self, batch: dict[str, Any]) -> Any:
         """Returns the loss of one batch, float32 scalar."""

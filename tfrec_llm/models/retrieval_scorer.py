@@ -8,6 +8,7 @@ from tfrec_llm.data.padding import left_padded
 from tfrec_llm.data.queries import Queries
 from tfrec_llm.keras_api import tf
 from tfrec_llm.models.retrieval_model import RetrievalModel
+from tfrec_llm.neighbours.neighbour_table import NeighbourTable
 
 
 class RetrievalScorer:
@@ -20,6 +21,7 @@ class RetrievalScorer:
         text_features: text → its features, shaped as one row of `corpus_features`, for every user
             text that will be asked.
         name: str, in reports. Defaults to the kind of the model.
+        neighbours: what is added where items of the history have neighbours; optional.
     """
 
     def __init__(
@@ -29,11 +31,13 @@ class RetrievalScorer:
         popularity: np.ndarray,
         text_features: dict[str, np.ndarray] | None = None,
         name: str | None = None,
+        neighbours: NeighbourTable | None = None,
     ) -> None:
         self.name = name or model.kind
         self.model = model
-        self.item_embeddings = model.embed_corpus(corpus_features)
         self._popularity = np.asarray(popularity, dtype=np.float32)
+        self.item_embeddings = model.embed_corpus(corpus_features, self._popularity == 0.0)
+        self.neighbours = neighbours
         self._text_features = text_features or {}
         self._feature_shape = corpus_features.shape[1:]
         self._embed = tf.function(
@@ -63,8 +67,12 @@ class RetrievalScorer:
         return embeddings
 
     def score(self, queries: Queries) -> np.ndarray:
-        """Returns float32 `(num_queries, num_items)`, dot products."""
+        """Returns float32 `(num_queries, num_items)`, dot products and what neighbours add."""
         scores: np.ndarray = self.embed(queries) @ self.item_embeddings.T
+        if self.neighbours is not None:
+            recent = [history[-self.model.max_history :] for history in queries.histories]
+            added = self.neighbours.scores(recent).tocoo()
+            scores[added.row, added.col] += added.data
         for row, (history, text) in enumerate(zip(queries.histories, queries.texts, strict=True)):
             if not len(history) and not text:
                 scores[row] = self._popularity

@@ -1,21 +1,33 @@
-"""The retrieval loss: a TFRS task with everything it leaves to its user filled in."""
+"""The retrieval loss: which candidates count for a query, and how."""
 
 from __future__ import annotations
 
 import math
 from typing import Any
 
-from tfrec_llm.keras_api import keras, tf, tfrs
+from tfrec_llm.keras_api import keras, tf
+from tfrec_llm.losses.hard_negatives import hard_negatives
+from tfrec_llm.losses.in_batch_softmax import in_batch_softmax
+from tfrec_llm.losses.negative_queue import NegativeQueue
 
 
 @keras.saving.register_keras_serializable(package="tfrec_llm")
 class RetrievalTask(keras.layers.Layer):
-    """Mean sampled softmax over in-batch positives and uniform negatives.
+    """Mean sampled softmax over in-batch positives, uniform negatives and a queue of past ones.
 
-    The order of steps, which the TFRS `Retrieval` task carries out: scores ÷ temperature, logQ
-    correction for the mixture that the candidates were drawn from, accidental hits masked,
-    the query's other own items masked, softmax cross-entropy, mean over the queries (the
-    task's default is a sum, which grows with the batch).
+    The order of steps:
+
+    1. The candidates of the queue are put behind those of the step (`NegativeQueue`).
+    2. Cosines of all queries and candidates, ÷ temperature.
+    3. logQ correction for the mixture that the candidates were drawn from, that of the queue's
+       for the mixture of their own step.
+    4. Masked: accidental hits, the query's other own items, empty slots of the queue.
+    5. The guard against false negatives, then the hardest negatives are kept (`hard_negatives`).
+    6. Softmax cross-entropy, smoothed and debiased (`in_batch_softmax`), mean over the queries.
+    7. The candidates of the step enter the queue.
+
+    Without options this is the `Retrieval` task of TensorFlow Recommenders with a mean as its
+    loss (its default is a sum, which grows with the batch) and all its optional inputs given.
 
     The mixture: of N positives and M uniform draws from the n items that have a share, an item with
     share p of the training positives turns up with probability (N p + M / n) / (N + M) in a slot.
@@ -23,6 +35,12 @@ class RetrievalTask(keras.layers.Layer):
     Args:
         temperature: float > 0, start or fixed value. Defaults to 0.1.
         learn_temperature: bool. Defaults to True.
+        num_hard_negatives: int ≥ 1, negatives kept for a query. Defaults to None, all.
+        false_negative_margin: float, cosine; a negative that leads the positive by more is
+            dropped. Defaults to None, no guard.
+        queue_size: int ≥ 0, candidates of past steps that serve as negatives. Defaults to 0.
+        label_smoothing: float in [0, 1). Defaults to 0.
+        debias_share: float in [0, 1), expected share of false negatives. Defaults to 0.
 
     Call arguments:
         query_embeddings: float32 `(num_queries, dim)`.
@@ -31,10 +49,12 @@ class RetrievalTask(keras.layers.Layer):
         candidate_ids: int32 `(num_queries + num_negatives,)`, item numbers.
         query_owners: int32 `(num_queries,)`, which user a query (and its positive) belongs to.
         positive_share: float32 `(num_items,)`, share of each item in the training positives.
+        plain: bool, True leaves steps 1, 5 and 7 and the options of step 6 out: for queries
+            whose negatives are known to be such. Defaults to False.
 
     Returns: float32 scalar.
 
-    Raises: ValueError when `temperature` is not above 0.
+    Raises: ValueError when an argument is out of its bounds.
 
     Example:
         >>> task = RetrievalTask(temperature=1.0, learn_temperature=False)
@@ -48,26 +68,51 @@ class RetrievalTask(keras.layers.Layer):
     """
 
     def __init__(
-        self, temperature: float = 0.1, learn_temperature: bool = True, **kwargs: Any
+        self,
+        temperature: float = 0.1,
+        learn_temperature: bool = True,
+        *,
+        num_hard_negatives: int | None = None,
+        false_negative_margin: float | None = None,
+        queue_size: int = 0,
+        label_smoothing: float = 0.0,
+        debias_share: float = 0.0,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         if temperature <= 0.0:
             raise ValueError(f"`temperature` must be above 0, got {temperature!r}.")
+        for name, least, value in (
+            ("num_hard_negatives", 1, num_hard_negatives),
+            ("queue_size", 0, queue_size),
+        ):
+            if value is not None and value < least:
+                raise ValueError(f"`{name}` must be at least {least}, got {value!r}.")
+        for name, share in (("label_smoothing", label_smoothing), ("debias_share", debias_share)):
+            if not 0.0 <= share < 1.0:
+                raise ValueError(f"`{name}` must lie in [0, 1), got {share!r}.")
         self.temperature = temperature
         self.learn_temperature = learn_temperature
-        mean_loss = tf.keras.losses.CategoricalCrossentropy(
-            from_logits=True, reduction=tf.keras.losses.Reduction.SUM_OVER_BATCH_SIZE
-        )
-        self._task = tfrs.tasks.Retrieval(loss=mean_loss, remove_accidental_hits=True)
+        self.num_hard_negatives = num_hard_negatives
+        self.false_negative_margin = false_negative_margin
+        self.queue_size = queue_size
+        self.label_smoothing = label_smoothing
+        self.debias_share = debias_share
+        self.queue: NegativeQueue | None = None
 
-    def build(self, *_: Any) -> None:
-        """Makes the temperature."""
+    def build(self, query_embeddings_shape: tuple[int | None, ...] = (None, None)) -> None:
+        """Makes the temperature, and the queue for embeddings of the given width."""
         self.log_temperature = self.add_weight(
             shape=(),
             initializer=keras.initializers.Constant(math.log(self.temperature)),
             trainable=self.learn_temperature,
             name="log_temperature",
         )
+        if self.queue_size:
+            width = query_embeddings_shape[-1]
+            if width is None:
+                raise ValueError("A queue needs the width of the embeddings: build((None, dim)).")
+            self.queue = NegativeQueue(self.queue_size, width, name="queue")
         self.built = True
 
     def call(
@@ -77,36 +122,57 @@ class RetrievalTask(keras.layers.Layer):
         candidate_ids: Any,
         query_owners: Any,
         positive_share: Any,
+        plain: bool = False,
     ) -> Any:
         """Computes the loss."""
         num_queries = tf.shape(query_embeddings)[0]
-        num_negatives = tf.shape(candidate_ids)[0] - num_queries
-        probability = mixture_probability(
-            tf.gather(positive_share, candidate_ids),
-            num_queries,
-            num_negatives,
-            tf.math.count_nonzero(positive_share, dtype=tf.int32),
+        num_candidates = tf.shape(candidate_ids)[0]
+        own_ids = candidate_ids[:num_queries]
+        log_probability = tf.math.log(
+            mixture_probability(
+                tf.gather(positive_share, candidate_ids),
+                num_queries,
+                num_candidates - num_queries,
+                tf.math.count_nonzero(positive_share, dtype=tf.int32),
+            )
         )
-        same_owner = query_owners[:, None] == query_owners[None, :]
-        other_own_items = tf.linalg.set_diag(same_owner, tf.zeros([num_queries], tf.bool))
-        mask = tf.pad(~other_own_items, [[0, 0], [0, num_negatives]], constant_values=True)
+        of_step = (candidate_embeddings, candidate_ids, log_probability)
+        queue = None if plain else self.queue
+        if queue is not None:
+            candidate_embeddings, candidate_ids, log_probability = (
+                tf.concat(both, axis=0) for both in zip(of_step, queue.entries(), strict=True)
+            )
+        # Also masks the positive itself, and the empty slots of a queue have no id.
+        is_negative = own_ids[:, None] != candidate_ids[None, :]
+        if queue is not None:
+            is_negative &= candidate_ids[None, :] >= 0
+        other_owner = query_owners[:, None] != query_owners[None, :]
+        is_negative &= tf.pad(
+            other_owner,
+            [[0, 0], [0, tf.shape(candidate_ids)[0] - num_queries]],
+            constant_values=True,
+        )
         # A learned temperature stays within a factor of ten of its start: a runaway one ends a run.
         start = math.log(self.temperature)
         temperature = tf.exp(tf.clip_by_value(self.log_temperature.value, start - 2.3, start + 2.3))
-
-        def loss() -> Any:
-            return self._task(
-                query_embeddings / temperature,
-                candidate_embeddings,
-                candidate_sampling_probability=probability,
-                candidate_ids=candidate_ids,
-                score_mask=mask,
-                compute_metrics=False,
-                compute_batch_metrics=False,
-            )
-
-        # TFRS cannot look for accidental hits where there is no candidate at all.
-        return tf.cond(tf.size(candidate_ids) > 0, loss, lambda: tf.zeros([]))
+        scores = tf.matmul(query_embeddings / temperature, candidate_embeddings, transpose_b=True)
+        cosines, scores = scores * temperature, scores - log_probability
+        if plain:
+            return in_batch_softmax(scores, is_negative)
+        is_negative = hard_negatives(
+            scores, cosines, is_negative, self.num_hard_negatives, self.false_negative_margin
+        )
+        loss = in_batch_softmax(
+            scores,
+            is_negative,
+            log_probability,
+            label_smoothing=self.label_smoothing,
+            debias_share=self.debias_share,
+            lowest_score=-1.0 / temperature,
+        )
+        if queue is not None:
+            queue.push(*of_step)
+        return loss
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor arguments."""
@@ -114,6 +180,11 @@ class RetrievalTask(keras.layers.Layer):
             **super().get_config(),
             "temperature": self.temperature,
             "learn_temperature": self.learn_temperature,
+            "num_hard_negatives": self.num_hard_negatives,
+            "false_negative_margin": self.false_negative_margin,
+            "queue_size": self.queue_size,
+            "label_smoothing": self.label_smoothing,
+            "debias_share": self.debias_share,
         }
 
 

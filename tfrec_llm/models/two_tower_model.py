@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from tfrec_llm.keras_api import keras, tf
+from tfrec_llm.losses.gradient_caching import chunked_with_recompute, random_states_of
 from tfrec_llm.models.retrieval_task import RetrievalTask
 from tfrec_llm.models.variant_rows import variant_rows
 from tfrec_llm.towers.item_tower import ItemTower
@@ -29,6 +30,12 @@ class TwoTowerModel(keras.Model):
         feature_dim: int, width of the text features.
         temperature: float > 0, divides the scores in the loss. Defaults to 0.1.
         learn_temperature: bool. Defaults to True.
+        task_options: further arguments of `RetrievalTask`: which negatives count. Defaults to none.
+        gradient_cache_rows: int ≥ 1, items that a training step embeds at a time, see
+            `chunked_with_recompute`; the step then needs the memory of so many. Defaults to None,
+            all at once.
+
+    Raises: ValueError when an option is out of its bounds.
 
     Example:
         >>> model = TwoTowerModel(ItemTower(3, 4), UserTower("mean"), feature_dim=8)
@@ -47,17 +54,30 @@ class TwoTowerModel(keras.Model):
         feature_dim: int,
         temperature: float = 0.1,
         learn_temperature: bool = True,
+        task_options: Mapping[str, Any] | None = None,
+        gradient_cache_rows: int | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        if gradient_cache_rows is not None and gradient_cache_rows < 1:
+            raise ValueError(
+                f"`gradient_cache_rows` must be at least 1, got {gradient_cache_rows!r}. "
+                "Pass None to embed all items of a step at once."
+            )
         self.item_tower = item_tower
         self.user_tower = user_tower
         self.feature_dim = feature_dim
         self.embedding_dim = item_tower.embedding_dim
-        self.task = RetrievalTask(temperature, learn_temperature, name="task")
+        self.gradient_cache_rows = gradient_cache_rows
+        self.task = RetrievalTask(
+            temperature, learn_temperature, **(task_options or {}), name="task"
+        )
         self.item_tower.build((None, feature_dim))
         self.user_tower.build((None, None, self.embedding_dim))
-        self.task.build()
+        self.task.build((None, self.embedding_dim))
+        self.new_item_scale = self.add_weight(
+            shape=(), initializer="ones", trainable=False, name="new_item_scale"
+        )
         self.built = True
 
     @property
@@ -67,8 +87,13 @@ class TwoTowerModel(keras.Model):
 
     @property
     def served_variables(self) -> Sequence[Any]:
-        """Returns what a trained model keeps: everything."""
-        return list(self.variables)
+        """Returns what a trained model keeps: all but the queue and a language model in training.
+
+        The latter is kept as an encoder of its own.
+        """
+        parts = (self.task.queue, self.item_tower.language_model)
+        dropped = {id(v) for part in parts if part is not None for v in part.variables}
+        return [v for v in self.variables if id(v) not in dropped]
 
     def set_start(self, start: ItemTowerStart) -> None:
         """Sets the item tower to a start computed by `towers.starts`."""
@@ -83,9 +108,13 @@ class TwoTowerModel(keras.Model):
             text_features: float32 `(num_items, feature_dim)`.
             item_numbers: int32 `(num_items,)`, -1 for an item without a learned id.
 
-        Returns: float32 `(num_items, embedding_dim)`, rows of length 1.
+        Returns: float32 `(num_items, embedding_dim)`, rows of length 1; those of items without a
+            learned id have the length `new_item_scale`, with which they are shown as often as
+            they are wanted.
         """
-        return self.item_tower(text_features, item_numbers)
+        is_new = tf.cast(tf.convert_to_tensor(item_numbers) < 0, tf.float32)
+        scale = 1.0 + is_new * (self.new_item_scale.value - 1.0)
+        return self.item_tower(text_features, item_numbers) * scale[:, None]
 
     def embed_users(
         self, history_embeddings: Any, history_mask: Any, text_features: Any, text_mask: Any
@@ -103,21 +132,27 @@ class TwoTowerModel(keras.Model):
         text_embeddings = self.item_tower.embed_text(text_features)
         return self.user_tower(history_embeddings, history_mask, text_embeddings, text_mask)
 
-    def embed_corpus(self, text_features: np.ndarray, batch_size: int = 4096) -> np.ndarray:
+    def embed_corpus(
+        self, text_features: np.ndarray, is_new: np.ndarray | None = None, batch_size: int = 4096
+    ) -> np.ndarray:
         """Embeds a corpus whose item number is its row.
 
         Args:
             text_features: float32 `(num_items, feature_dim)`, may be memory-mapped.
+            is_new: bool `(num_items,)`, items known by their text alone; None: none is.
             batch_size: int, items at a time.
 
-        Returns: float32 `(num_items, embedding_dim)`, rows of length 1.
+        Returns: float32 `(num_items, embedding_dim)`, see `embed_items`.
         """
         num_items = len(text_features)
+        numbers = np.arange(num_items, dtype=np.int32)
+        if is_new is not None:
+            numbers[np.asarray(is_new, bool)] = -1
         batch_size = batch_size if text_features.ndim == 2 else min(batch_size, TOKEN_BATCH)
         blocks = [
             self.embed_items(
                 tf.constant(np.asarray(text_features[begin : begin + batch_size], np.float32)),
-                tf.range(begin, min(begin + batch_size, num_items)),
+                tf.constant(numbers[begin : begin + batch_size]),
             ).numpy()
             for begin in range(0, num_items, batch_size)
         ]
@@ -149,7 +184,8 @@ class TwoTowerModel(keras.Model):
                 `negatives` int32 `(num_negatives,)`, uniform draws from the corpus, of which items
                 without training positives are asked for by text only;
                 `corpus_features` float `(num_items, feature_dim)`, or token vectors
-                `(num_items, tokens, feature_dim)`, as `user_features` then too; augmented copies
+                `(num_items, tokens, feature_dim)`, or int32 tokens `(num_items, tokens)` for a
+                language model in training, as `user_features` then too; augmented copies
                 may follow, of which each item of the step takes one, see `variant_rows`;
                 `positive_share` float32 `(num_items,)`, share of the training positives;
                 `max_positives` int32, positions kept at most, drawn by `seed` int32 `(2,)`;
@@ -170,15 +206,11 @@ class TwoTowerModel(keras.Model):
         numbers, index = tf.unique(tf.concat([tf.reshape(inputs, [-1]), candidates], axis=0))
         corpus, num_items = batch["corpus_features"], batch["positive_share"].shape[0]
         rows = variant_rows(tf.maximum(numbers, 0), corpus, num_items, batch["seed"])
-        features = tf.gather(corpus, rows)
-        features = tf.cast(features, tf.float32)  # token vectors are kept in float16
-        embeddings = self.item_tower(features, numbers, training=True)
+        embeddings = self._embed_for_training(corpus, rows, numbers)
         num_inputs = tf.size(inputs)
         history = tf.gather(embeddings, tf.reshape(index[:num_inputs], tf.shape(inputs)))
 
-        text = self.item_tower.embed_text(
-            tf.cast(batch["user_features"], tf.float32), training=True
-        )
+        text = self.item_tower.embed_text(_as_layers_read(batch["user_features"]), training=True)
         queries = self.user_tower.at_every_position(
             history, history_mask, text, batch["user_text_mask"], training=True
         )
@@ -207,6 +239,20 @@ class TwoTowerModel(keras.Model):
             )
         return loss
 
+    def _embed_for_training(self, corpus_features: Any, rows: Any, item_numbers: Any) -> Any:
+        def embed(rows: Any, item_numbers: Any) -> Any:
+            features = _as_layers_read(tf.gather(corpus_features, rows))
+            return self.item_tower(features, item_numbers, training=True)
+
+        if self.gradient_cache_rows is None:
+            return embed(rows, item_numbers)
+        return chunked_with_recompute(
+            embed,
+            [rows, item_numbers],
+            self.gradient_cache_rows,
+            random_states_of(self.item_tower),
+        )
+
     def text_search_loss(
         self,
         item_numbers: Any,
@@ -233,11 +279,21 @@ class TwoTowerModel(keras.Model):
         corpus_size = corpus_features.shape[0] if corpus_size is None else corpus_size
         asked = item_numbers[:num_queries]
         rows = variant_rows(asked, corpus_features, corpus_size, seed, draw=1)
-        features = tf.cast(tf.gather(corpus_features, rows), tf.float32)
+        features = _as_layers_read(tf.gather(corpus_features, rows))
+        if features.dtype.is_integer:
+            features = self.item_tower.pool_text(features, training=True)
         features = _with_a_part_hidden(features, seed)
         texts = unit_length(self.item_tower.embed_text(features, training=True))
         uniform = tf.fill([corpus_size], 1.0 / corpus_size)
-        return self.task(texts, item_embeddings, item_numbers, tf.range(num_queries), uniform)
+        # An item is what its own text asks for, and no other is: these negatives are no guesses.
+        return self.task(
+            texts, item_embeddings, item_numbers, tf.range(num_queries), uniform, plain=True
+        )
+
+
+def _as_layers_read(features: Any) -> Any:
+    """Widens token vectors, which are kept in float16; tokens stay whole numbers."""
+    return features if features.dtype.is_integer else tf.cast(features, tf.float32)
 
 
 def _with_a_part_hidden(features: Any, seed: Any) -> Any:

@@ -5,19 +5,25 @@ from __future__ import annotations
 import difflib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 
+from tfrec_llm.data.categories import read_categories
+from tfrec_llm.diversity.diversify import diversify
+from tfrec_llm.diversity.knobs import Knobs
+from tfrec_llm.diversity.log_popularity import log_popularity
 from tfrec_llm.errors import CorruptFileError, ExportError, UsageError
 from tfrec_llm.serving.op_libraries import register_ops
 from tfrec_llm.serving.requirements_file import read_requirements, verify_files
 from tfrec_llm.serving.versions import version_folder
 
 _ITEMS_FILE = "assets.extra/items.parquet"
+_EMBEDDINGS_FILE = "assets.extra/item_embeddings.npy"
 
 
 @dataclass(frozen=True)
@@ -27,7 +33,7 @@ class Recommendation:
     Attributes:
         item_id: str.
         title: str, for a person.
-        score: float, higher is better; comparable within one answer.
+        score: float of the model, higher is better; comparable within one answer.
     """
 
     item_id: str
@@ -44,11 +50,22 @@ class LoadedRecommender:
         model: the loaded SavedModel, for requests in batches: `model.signatures["recommend"]`.
     """
 
-    def __init__(self, folder: Path, requires: dict[str, Any], model: Any, titles: Any) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        requires: dict[str, Any],
+        model: Any,
+        titles: dict[str, str],
+        embeddings: np.ndarray,
+        popularity: np.ndarray,
+    ) -> None:
         self.folder = folder
         self.requires = requires
         self.model = model
-        self._titles: dict[str, str] = titles
+        self._titles = titles
+        self._embeddings = embeddings
+        self._log_popularity = log_popularity(popularity)
+        self._rows = {item_id: row for row, item_id in enumerate(titles)}
 
     def __len__(self) -> int:
         return len(self._titles)
@@ -61,6 +78,12 @@ class LoadedRecommender:
         k: int = 10,
         *,
         rerank: bool = False,
+        diversity: float = 0.0,
+        diversity_method: str = "mmr",
+        popularity_penalty: float = 0.0,
+        max_per_category: int | None = None,
+        categories: Mapping[str, str] | str | None = None,
+        candidates: int = 100,
     ) -> list[Recommendation]:
         """Recommends items to one user.
 
@@ -70,12 +93,31 @@ class LoadedRecommender:
             exclude: ids of more items that shall not be recommended.
             k: int >= 1, how many items. At most the `max_k` of the export are returned.
             rerank: bool, whether the ranker orders the candidates anew; scores are its own then.
+            diversity: float in [0, 1], how much unlikeness counts against relevance; 0, the
+                default, leaves the order of the scores. For this and the next three see
+                `diversify`.
+            diversity_method: `mmr` or `dpp`.
+            popularity_penalty: float >= 0, what the most popular item loses, as a share of the
+                whole range of the candidates' scores.
+            max_per_category: int >= 1, the most items of one category among the k; None for no
+                limit.
+            categories: item id → category, or `FILE:COLUMN` of a table of items, which is then
+                read at each call. Items without a category are not limited.
+            candidates: int >= 1, how many of the best items the four choose from, at least k;
+                more are fetched where full categories leave the list short. Defaults to 100.
 
-        Returns: the best items, best first; fewer than k where fewer remain.
+        Returns: the best items, best first; fewer than k where fewer remain, or where the `max_k`
+            of the export holds no more of open categories.
 
-        Raises: UsageError when `k` is below 1, or `history` or `exclude` is one string, or
-            `rerank` is asked of an export without a ranker.
+        Raises:
+            UsageError: when `k` is below 1, or `history` or `exclude` is one string, or `rerank`
+                is asked of an export without a ranker, or one of the four is out of range.
+            DataError: when the table of the categories or its column is missing.
         """
+        knobs = Knobs(diversity, diversity_method, popularity_penalty, max_per_category)
+        category_of = self._categories(knobs, categories)
+        if candidates < 1:
+            raise UsageError(f"`candidates` must be at least 1, got {candidates}.")
         tf = _tensorflow()
         signature = "recommend_reranked" if rerank else "recommend"
         if signature not in self.model.signatures:
@@ -83,13 +125,20 @@ class LoadedRecommender:
                 f"{self.folder} holds no ranker, so it cannot order its candidates anew. Ask "
                 "without rerank, or train with `ranker.train: true` and export that run."
             )
-        answer = self.model.signatures[signature](
-            user_text=tf.constant([_bytes(text)]),
-            history=_row(tf, "history", history),
-            exclude_ids=_row(tf, "exclude", exclude),
-            k=_checked(tf, k),
-        )
-        return self._recommendations(answer)
+        request = {
+            "user_text": tf.constant([_bytes(text)]),
+            "history": _row(tf, "history", history),
+            "exclude_ids": _row(tf, "exclude", exclude),
+        }
+        _checked(tf, k)
+
+        def best(count: int) -> list[Recommendation]:
+            answer = self.model.signatures[signature](**request, k=_checked(tf, count))
+            return self._recommendations(answer)
+
+        if not knobs.is_turned:
+            return best(k)
+        return self._diversified(best, k, max(k, candidates), knobs, category_of)
 
     def similar(self, item_id: str, k: int = 10) -> list[Recommendation]:
         """Finds the items that are most like an item.
@@ -109,6 +158,44 @@ class LoadedRecommender:
             item_ids=tf.constant([_bytes(item_id)]), k=_checked(tf, k)
         )
         return self._recommendations(answer)
+
+    def _diversified(
+        self,
+        best: Callable[[int], list[Recommendation]],
+        k: int,
+        width: int,
+        knobs: Knobs,
+        category_of: Mapping[str, str],
+    ) -> list[Recommendation]:
+        """Chooses k of the best `width`, of more where full categories leave places empty."""
+        while True:
+            found = best(width)
+            rows = [self._rows[item.item_id] for item in found]
+            chosen = diversify(
+                np.array([item.score for item in found]),
+                self._embeddings[rows],
+                self._log_popularity[rows],
+                k,
+                knobs,
+                [category_of.get(item.item_id) for item in found],
+            )
+            if len(chosen) == k or len(found) < width:
+                return [found[row] for row in chosen]
+            width *= 2
+
+    def _categories(
+        self, knobs: Knobs, categories: Mapping[str, str] | str | None
+    ) -> Mapping[str, str]:
+        knobs.check_categories(categories is not None)
+        if categories is None:
+            return {}
+        found = read_categories(categories) if isinstance(categories, str) else categories
+        if not any(item_id in found for item_id in self._titles):
+            raise UsageError(
+                f"`categories` names no item of {self.folder}. Its ids must be those of the items "
+                "that the model was trained on."
+            )
+        return found
 
     def _recommendations(self, answer: dict[str, Any]) -> list[Recommendation]:
         ids = [item_id.decode() for item_id in answer["item_ids"].numpy()[0]]
@@ -144,14 +231,17 @@ def load(export: str | Path, verify: bool = True) -> LoadedRecommender:
     register_ops(sorted({entry["library"] for entry in requires["custom_ops"]}))
     try:
         model = tf.saved_model.load(str(folder))
-        items = pl.read_parquet(folder / _ITEMS_FILE, columns=["item_id", "title"])
+        columns = ["item_id", "title", "popularity"]
+        items = pl.read_parquet(folder / _ITEMS_FILE, columns=columns)
+        embeddings = np.load(folder / _EMBEDDINGS_FILE, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, KeyError, tf.errors.OpError, pl.exceptions.PolarsError) as error:
         verify_files(folder, requires)  # the likely reason, and a clear one
         raise ExportError(f"The export {folder} cannot be loaded: {error}") from error
     titles = dict(zip(items["item_id"].to_list(), items["title"].to_list(), strict=True))
     if not set(model.signatures) >= {"recommend", "similar_items"}:
         raise CorruptFileError(f"The export {folder} lacks signatures. Export the model again.")
-    return LoadedRecommender(folder, requires, model, titles)
+    popularity = items["popularity"].to_numpy()
+    return LoadedRecommender(folder, requires, model, titles, embeddings, popularity)
 
 
 def _tensorflow() -> Any:

@@ -9,6 +9,7 @@ import numpy as np
 
 from tfrec_llm.errors import UsageError
 from tfrec_llm.keras_api import tf
+from tfrec_llm.retrieval.add_neighbours import AddNeighbours
 from tfrec_llm.retrieval.seen_candidates import leave_out_seen
 from tfrec_llm.retrieval.top_k_index import NOTHING, TopKIndex
 from tfrec_llm.serving.item_ids import ItemIds
@@ -79,6 +80,8 @@ class Servable(tf.Module):
             never saw in training. Defaults to 0 … n-1.
         reranking: a ranker of the same items, which brings the signatures `rank` and
             `recommend_reranked`; optional.
+        neighbours: what is added to dot products where items of the history have neighbours;
+            optional.
 
     Raises: UsageError when an argument does not fit the others.
     """
@@ -97,6 +100,7 @@ class Servable(tf.Module):
         texts: Sequence[str] | None = None,
         model_numbers: np.ndarray | None = None,
         reranking: Reranking | None = None,
+        neighbours: AddNeighbours | None = None,
     ) -> None:
         super().__init__(name="servable")
         num_items = len(item_ids)
@@ -109,6 +113,7 @@ class Servable(tf.Module):
             model_numbers=numbers,
             texts=titles if texts is None else texts,
             reranking=item_ids if reranking is None else range(reranking.num_items),
+            neighbours=item_ids if neighbours is None else range(neighbours.num_items),
         )
         _check_at_least_one(max_k=max_k, max_history=max_history)
         _check_index(index, item_embeddings)
@@ -121,6 +126,7 @@ class Servable(tf.Module):
         self.max_history = max_history
         self.index = index
         self.reranking = reranking
+        self.neighbours = neighbours
         self.item_ids = ItemIds(item_ids)
         self._all_ids = self.item_ids.all_ids  # a resource does not track its variable
         tokens = () if encoder.num_tokens is None else (None,)
@@ -293,6 +299,9 @@ class Servable(tf.Module):
         most = tf.reduce_max(tf.concat([[0], num_excluded], axis=0))
         fetch = tf.minimum(most_k + most, self.num_items)
         scores, numbers = self.part_search(queries, fetch)
+        if self.neighbours is not None:
+            recent = _most_recent(history, self.max_history)
+            scores, numbers = self.neighbours(scores, numbers, queries, recent, self.embeddings)
 
         popular = self._popular_numbers[:fetch]
         is_new = ~_has_text(user_text) & ~tf.reduce_any(history >= 0, axis=1)

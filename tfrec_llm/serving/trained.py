@@ -20,6 +20,8 @@ from tfrec_llm.keras_api import keras
 from tfrec_llm.models.matrix_factorisation import MatrixFactorisation
 from tfrec_llm.models.two_tower_model import TwoTowerModel
 from tfrec_llm.models.variables_file import restore_variables, save_variables
+from tfrec_llm.neighbours.neighbour_table import NeighbourTable
+from tfrec_llm.retrieval.add_neighbours import AddNeighbours
 from tfrec_llm.retrieval.brute_force_index import BruteForceIndex
 from tfrec_llm.retrieval.scann_index import ScannIndex
 from tfrec_llm.serving.servable import Servable
@@ -29,6 +31,7 @@ from tfrec_llm.towers.user_tower import UserTower
 
 _FORMAT = 1
 _ARRAYS = ("item_embeddings", "sample_queries")
+_NEIGHBOUR_ARRAYS = ("neighbour_numbers", "neighbour_weights")
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,7 @@ class TrainedModel:
         num_clicks: int64 `(num_items,)`, training interactions of each item.
         item_embeddings: float32 `(num_items, embedding_dim)`.
         sample_queries: float32 `(num_queries, embedding_dim)`, embeddings of some users.
+        neighbours: what is added to dot products; an empty table adds nothing.
         ranker: what orders the candidates anew, None where none was trained.
     """
 
@@ -51,6 +55,7 @@ class TrainedModel:
     num_clicks: np.ndarray
     item_embeddings: np.ndarray
     sample_queries: np.ndarray
+    neighbours: NeighbourTable
     ranker: TrainedRanker | None = None
 
     @property
@@ -71,15 +76,19 @@ class TrainedModel:
             save_variables(temporary / "towers.safetensors", self.model.served_variables, {})
             frame = self.catalogue.frame.with_columns(num_clicks=pl.Series(self.num_clicks))
             frame.write_parquet(temporary / "items.parquet")
-            for name in _ARRAYS:
+            arrays = {name: getattr(self, name) for name in _ARRAYS}
+            arrays["neighbour_numbers"] = self.neighbours.numbers
+            arrays["neighbour_weights"] = self.neighbours.weights
+            for name, array in arrays.items():
                 content = io.BytesIO()  # NumPy's own error of a full disk does not say so
-                np.save(content, getattr(self, name), allow_pickle=False)
+                np.save(content, array, allow_pickle=False)
                 (temporary / f"{name}.npy").write_bytes(content.getbuffer())
-            files = [f"{name}.npy" for name in _ARRAYS] + ["items.parquet", "towers.safetensors"]
+            files = [f"{name}.npy" for name in arrays] + ["items.parquet", "towers.safetensors"]
             about = {
                 "format": _FORMAT,
                 "kind": self.model.kind,
                 "has_ranker": self.ranker is not None,
+                "neighbour_decay": self.neighbours.decay,
                 **_architecture(self.model),
                 "sha256": {name: sha256_of_file(temporary / name) for name in files},
             }
@@ -102,6 +111,7 @@ class TrainedModel:
         try:
             about = json.loads((folder / "model.json").read_text())
             digests = dict(about["sha256"])
+            decay = float(about["neighbour_decay"])
             model = _build(about)
         except (ValueError, KeyError, TypeError) as error:
             raise CorruptFileError(
@@ -116,12 +126,17 @@ class TrainedModel:
                 )
         restore_variables(folder / "towers.safetensors", model.served_variables)
         items = pl.read_parquet(folder / "items.parquet")
-        arrays = {name: np.load(folder / f"{name}.npy", allow_pickle=False) for name in _ARRAYS}
+        arrays = {
+            name: np.load(folder / f"{name}.npy", allow_pickle=False)
+            for name in (*_ARRAYS, *_NEIGHBOUR_ARRAYS)
+        }
+        near = NeighbourTable(*(arrays.pop(name) for name in _NEIGHBOUR_ARRAYS), decay)
         return cls(
             model=model,
             encoder=load_encoder(folder / "encoder"),
             catalogue=Catalogue(items),
             num_clicks=items["num_clicks"].to_numpy(),
+            neighbours=near,
             ranker=TrainedRanker.load(folder / "ranker") if about.get("has_ranker") else None,
             **arrays,
         )
@@ -168,6 +183,8 @@ class TrainedModel:
             max_k=max_k,
             max_history=self.model.max_history,
             texts=self.catalogue.texts,
+            model_numbers=np.where(self.num_clicks > 0, np.arange(len(self.num_clicks)), -1),
+            neighbours=None if self.neighbours.is_empty else AddNeighbours(self.neighbours),
             reranking=None if self.ranker is None else self.ranker.reranking(self.encoder),
         )
 

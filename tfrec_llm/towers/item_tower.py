@@ -28,10 +28,14 @@ class ItemTower(keras.layers.Layer):
         pooling: name of a pooling that is learned here, for features that are token vectors;
             "none" for features that are one vector a text. Defaults to "none".
         pooling_options: arguments of that pooling, JSON values. Defaults to none.
+        language_model: layer from tokens to one vector a text, which is trained along, see
+            `FineTuning`. It is no part of the configuration: what is served reads the vectors of
+            the tuned encoder. Defaults to none.
 
     Call arguments:
         text_features: float32 `(num_items, feature_dim)`, as a text encoder gives them; with a
-            pooling `(num_items, tokens, feature_dim)`, rows of zeros are padding.
+            pooling `(num_items, tokens, feature_dim)`, rows of zeros are padding. With a language
+            model int32 `(num_items, tokens)` too, which it then reads.
         item_numbers: int32 `(num_items,)`, negative for an item without a learned id.
         training: bool, whether drop-out is on.
 
@@ -52,6 +56,7 @@ class ItemTower(keras.layers.Layer):
         seed: int = 0,
         pooling: str = "none",
         pooling_options: dict[str, Any] | None = None,
+        language_model: Any = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -65,6 +70,7 @@ class ItemTower(keras.layers.Layer):
         self.text_pooling = (
             make_pooling(pooling, **self.pooling_options) if pooling != "none" else None
         )
+        self.language_model = language_model
         self.text_projection = TextProjection(embedding_dim, dropout=dropout, name="text")
         self.id_embedding = (
             IdEmbedding(num_items, embedding_dim, item_id_dropout, seed, name="ids")
@@ -83,15 +89,18 @@ class ItemTower(keras.layers.Layer):
             self.id_embedding.build()
         self.built = True
 
-    def pool_text(self, text_features: Any) -> Any:
+    def pool_text(self, text_features: Any, training: bool = False) -> Any:
         """Returns one vector a text, float32 `(num_texts, pooled_dim)`."""
+        if self.language_model is not None and _are_tokens(text_features):
+            return self.language_model(text_features, training=training)
         if self.text_pooling is None:
             return text_features
         return self.text_pooling(text_features, mask_of_features(text_features))
 
     def embed_text(self, text_features: Any, training: bool = False) -> Any:
         """Returns the text part alone, float32 `(num_texts, embedding_dim)`, not of unit length."""
-        return self.text_projection(self.pool_text(text_features), training=training)
+        vectors = self.pool_text(text_features, training=training)
+        return self.text_projection(vectors, training=training)
 
     def call(self, text_features: Any, item_numbers: Any, training: bool = False) -> Any:
         """Embeds items."""
@@ -112,3 +121,7 @@ class ItemTower(keras.layers.Layer):
             "pooling": self.pooling,
             "pooling_options": self.pooling_options,
         }
+
+
+def _are_tokens(text_features: Any) -> bool:
+    return str(keras.backend.standardize_dtype(text_features.dtype)).startswith("int")

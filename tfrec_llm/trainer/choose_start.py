@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -25,13 +26,13 @@ class ChosenStart:
     """Settings of a start.
 
     Attributes:
-        text_share: float in [0, 1], see `start_item_tower`.
-        power: float in [0, 1], see `start_item_tower`.
+        text_share: float in [0, 1], see `start_item_tower`; None where the start is random.
+        power: float in [0, 1], see `start_item_tower`; None where the start is random.
         validation_ndcg: float, NDCG@10 of the untrained model.
     """
 
-    text_share: float
-    power: float
+    text_share: float | None
+    power: float | None
     validation_ndcg: float
 
 
@@ -66,7 +67,7 @@ def choose_start(
         )
 
     make_start = make_start or closed_form
-    best: ChosenStart | None = None
+    best, settings = ChosenStart(None, None, -math.inf), (0.0, 0.0)
     if not tells_texts_apart(corpus_features):
         text_share = 0.0
     grid = [
@@ -75,11 +76,10 @@ def choose_start(
     for done, (share, power) in enumerate(grid, start=1):
         model.set_start(make_start(share, power))
         tried = ChosenStart(share, power, evaluate())
-        if best is None or tried.validation_ndcg > best.validation_ndcg:
-            best = tried
+        if tried.validation_ndcg > best.validation_ndcg:
+            best, settings = tried, (share, power)
         progress.advance(
             "choose start", done, len(grid), f"best NDCG@10 {best.validation_ndcg:.4f}"
         )
-    assert best is not None
-    model.set_start(make_start(best.text_share, best.power))
+    model.set_start(make_start(*settings))
     return best

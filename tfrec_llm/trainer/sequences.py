@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
+from tfrec_llm.data.history_windows import history_windows
+from tfrec_llm.data.length_buckets import length_buckets
 from tfrec_llm.data.padding import left_padded
 from tfrec_llm.seeds import child_generator
-
-_POOL_BATCHES = 32
 
 
 @dataclass(frozen=True)
@@ -65,12 +65,10 @@ class SequenceDataset:
             if len(items) < 2 and row < 0:
                 continue
             sequence = np.asarray(items, dtype=np.int32)
-            for end in range(len(sequence), 0, -max_history):
-                window = sequence[max(0, end - max_history - 1) : end]
-                if len(window) > 1 or end == len(sequence):
-                    self.windows.append(window)
-                    rows.append(row)
-                    numbers.append(number)
+            for window in history_windows(sequence, max_history):
+                self.windows.append(window)
+                rows.append(row)
+                numbers.append(number)
         self.rows = np.asarray(rows, dtype=np.int32)
         self.user_numbers = np.asarray(numbers, dtype=np.int32)
         self.lengths = np.asarray([len(w) for w in self.windows], dtype=np.int64)
@@ -91,16 +89,9 @@ class SequenceDataset:
             epoch: int; the same seed and epoch give the same batches.
         """
         generator = child_generator(seed, "shuffle", epoch)
-        order = generator.permutation(len(self.windows))
-        pool = batch_size * _POOL_BATCHES
-        batches: list[np.ndarray] = []
-        for begin in range(0, len(order), pool):
-            part = order[begin : begin + pool]
-            part = part[np.argsort(self.lengths[part], kind="stable")]
-            batches += [part[i : i + batch_size] for i in range(0, len(part), batch_size)]
-        for i in generator.permutation(len(batches)):
+        for rows in length_buckets(self.lengths, batch_size, generator):
             yield SequenceBatch(
-                sequences=left_padded([self.windows[j] for j in batches[i]], min_length=2),
-                user_rows=self.rows[batches[i]],
-                user_numbers=self.user_numbers[batches[i]],
+                sequences=left_padded([self.windows[row] for row in rows], min_length=2),
+                user_rows=self.rows[rows],
+                user_numbers=self.user_numbers[rows],
             )

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tfrec_llm.errors import CheckpointError, TfrecLlmError
-from tfrec_llm.keras_api import keras, tf
+from tfrec_llm.errors import CheckpointError, DivergedError
+from tfrec_llm.keras_api import tf
 from tfrec_llm.models.retrieval_model import RetrievalModel
 from tfrec_llm.models.variables_file import read_state, restore_variables, save_variables
 from tfrec_llm.progress import Progress, Silent
 from tfrec_llm.seeds import child_generator, child_seed
+from tfrec_llm.trainer.optimizer import make_optimizer
 from tfrec_llm.trainer.sequences import SequenceDataset
 
 
@@ -27,12 +28,16 @@ class Optimisation:
     Attributes:
         epochs: int, length of the learning-rate schedule.
         stop_after: int, epochs really run (≤ epochs); the refit stops where selection was best.
+        encoder_learning_rate: float, of the top layer of a language model that is trained along.
+        layer_decay: float, what each layer of it has of the learning rate of the one above.
     """
 
     batch_size: int = 256
     epochs: int = 10
     stop_after: int = 10
     learning_rate: float = 1e-3
+    encoder_learning_rate: float = 2e-5
+    layer_decay: float = 0.9
     weight_decay: float = 0.05
     warmup_share: float = 0.1
     uniform_negatives: int = 2048
@@ -73,7 +78,9 @@ def fit(
     folder: Path,
     phase: str,
     fingerprint: str,
+    encoder_levels: Sequence[Sequence[Any]] = (),
     evaluate: Callable[[], float] | None = None,
+    after_epoch: Callable[[int, float], bool] | None = None,
     resume: bool = False,
     log_folder: Path | None = None,
     progress: Progress | None = None,
@@ -88,14 +95,19 @@ def fit(
         model: `RetrievalModel`, set to its start.
         dataset: `SequenceDataset`.
         corpus_features: float32 `(num_items, feature_dim)`, or float16 token vectors
-            `(num_items, tokens, feature_dim)`; copies of all items may follow, see `variant_rows`.
+            `(num_items, tokens, feature_dim)`, or int32 tokens `(num_items, tokens)` for a
+            language model in training; copies of all items may follow, see `variant_rows`.
         user_features: `(num_texts, …)` of the same kind, row r is the text of `dataset.rows == r`.
         positive_share: float32 `(num_items,)`, share of each item in the training positives.
         optimisation: `Optimisation`.
         folder: where the checkpoints lie.
         phase: str, a name for this training among others in the folder.
+        encoder_levels: variables of a language model that is trained along, by layer, the top one
+            first.
         fingerprint: str, hash of the configuration and data; a checkpoint of another is refused.
         evaluate: returns the validation NDCG@10 of the model as it stands; stops early if given.
+        after_epoch: takes each epoch, from 0, and what `evaluate` said of it; the training ends
+            where it answers false.
         resume: bool, go on from a checkpoint if there is one.
         log_folder: for TensorBoard.
         progress: listener.
@@ -104,13 +116,21 @@ def fit(
 
     Raises:
         CheckpointError: when a checkpoint belongs to another configuration.
-        TfrecLlmError: when the loss is no longer a number.
+        DivergedError: when the loss is no longer a number.
     """
     progress = progress or Silent()
     last, best = folder / f"{phase}-last.safetensors", folder / f"{phase}-best.safetensors"
     steps = dataset.num_batches(optimisation.batch_size)
-    optimizer = _optimizer(optimisation, max(steps, 1))
-    optimizer.build(model.trainable_variables)
+    optimizer = make_optimizer(
+        model.trainable_variables,
+        total_steps=max(1, optimisation.epochs * max(1, steps)),
+        learning_rate=optimisation.learning_rate,
+        weight_decay=optimisation.weight_decay,
+        warmup_share=optimisation.warmup_share,
+        encoder_levels=encoder_levels,
+        encoder_learning_rate=optimisation.encoder_learning_rate,
+        layer_decay=optimisation.layer_decay,
+    )
     everything = [*model.variables, *optimizer.variables]
     result = FitResult()
     if resume and last.exists():
@@ -123,7 +143,8 @@ def fit(
         progress.message(f"{phase}: resumed after epoch {len(result.losses)}")
     writer = tf.summary.create_file_writer(str(log_folder / phase)) if log_folder else None
 
-    def finish_epoch(epoch: int) -> None:
+    def finish_epoch(epoch: int) -> bool:
+        """Measures and saves; returns whether the training goes on."""
         if evaluate is not None:
             metric = evaluate()
             result.metrics.append(metric)
@@ -141,9 +162,11 @@ def fit(
                 if result.metrics:
                     tf.summary.scalar("validation/ndcg@10", result.metrics[-1])
             writer.flush()
+        return after_epoch is None or after_epoch(epoch, result.metrics[-1])
 
+    goes_on = True
     if not result.metrics and not result.losses:
-        finish_epoch(0)
+        goes_on = finish_epoch(0)
     train_step = _train_step(
         model,
         optimizer,
@@ -155,18 +178,20 @@ def fit(
     for epoch in range(len(result.losses) + 1, optimisation.stop_after + 1):
         if evaluate is not None and epoch - 1 - result.best_epoch >= optimisation.patience:
             break
+        if not goes_on:
+            break
         begin = time.monotonic()
         loss = _run_epoch(
             train_step, dataset, optimisation, len(positive_share), epoch, progress, phase
         )
         if not math.isfinite(loss):
-            raise TfrecLlmError(
+            raise DivergedError(
                 f"The training loss of epoch {epoch} is {loss}. Lower train.learning_rate (now "
                 f"{optimisation.learning_rate}) or raise train.temperature, and train again."
             )
         result.losses.append(loss)
         result.seconds += time.monotonic() - begin
-        finish_epoch(epoch)
+        goes_on = finish_epoch(epoch)
         metric = f", validation NDCG@10 {result.metrics[-1]:.4f}" if result.metrics else ""
         progress.message(f"{phase}: epoch {epoch}, loss {loss:.4f}{metric}")
     if evaluate is not None:
@@ -273,22 +298,3 @@ def _train_step(
         return loss
 
     return step
-
-
-def _optimizer(optimisation: Optimisation, steps: int) -> Any:
-    total = max(1, optimisation.epochs * steps)
-    warmup = max(1, int(total * optimisation.warmup_share))
-    schedule = keras.optimizers.schedules.CosineDecay(
-        initial_learning_rate=0.0,
-        decay_steps=max(1, total - warmup),
-        alpha=0.02,
-        warmup_target=optimisation.learning_rate,
-        warmup_steps=warmup,
-    )
-    optimizer = keras.optimizers.AdamW(
-        schedule, weight_decay=optimisation.weight_decay, clipnorm=None, global_clipnorm=5.0
-    )
-    optimizer.exclude_from_weight_decay(
-        var_names=["log_temperature", "log_weights", "text_weight", "bias", "gamma", "beta"]
-    )
-    return optimizer

@@ -53,6 +53,12 @@ class Recommender:
         k: int = 10,
         *,
         rerank: bool = False,
+        diversity: float = 0.0,
+        diversity_method: str = "mmr",
+        popularity_penalty: float = 0.0,
+        max_per_category: int | None = None,
+        categories: Mapping[str, str] | str | None = None,
+        candidates: int = 100,
     ) -> list[Recommendation]:
         """Recommends items to one user, searched exactly.
 
@@ -62,13 +68,33 @@ class Recommender:
             exclude: ids of more items that shall not be recommended.
             k: int ≥ 1, how many items.
             rerank: bool, whether the ranker orders the candidates anew.
+            diversity: float in [0, 1], how much unlikeness counts; this and what follows is told
+                in `LoadedRecommender.recommend`.
+            diversity_method: `mmr` or `dpp`.
+            popularity_penalty: float ≥ 0.
+            max_per_category: int ≥ 1, together with `categories`.
+            categories: item id → category, or `FILE:COLUMN` of a table of items.
+            candidates: int ≥ 1, how many items these choose from.
 
         Returns: `Recommendation`s (`item_id`, `title`, `score`), best first.
 
-        Raises: UsageError when `k` is below 1, or `rerank` is asked of a run without a ranker.
+        Raises:
+            UsageError: when `k` is below 1, `rerank` is asked of a run without a ranker, or
+                another value is out of range.
+            DataError: when the table of the categories or its column is missing.
         """
         return self._served().recommend(
-            text=text, history=history, exclude=exclude, k=k, rerank=rerank
+            text=text,
+            history=history,
+            exclude=exclude,
+            k=k,
+            rerank=rerank,
+            diversity=diversity,
+            diversity_method=diversity_method,
+            popularity_penalty=popularity_penalty,
+            max_per_category=max_per_category,
+            categories=categories,
+            candidates=candidates,
         )
 
     def similar(self, item_id: str, k: int = 10) -> list[Recommendation]:
@@ -79,7 +105,7 @@ class Recommender:
         return self._served().similar(item_id, k=k)
 
     def evaluate(
-        self, *, baselines: bool = False, progress: Progress | None = None
+        self, *, baselines: bool = False, sasrec: bool = False, progress: Progress | None = None
     ) -> dict[str, Any]:
         """Measures the recommender on its test set; see `tfrec_llm.workflows.evaluate`.
 
@@ -91,6 +117,7 @@ class Recommender:
             self.trained,
             self._folder,
             baselines=baselines,
+            sasrec=sasrec,
             progress=progress,
         )
 
@@ -112,7 +139,14 @@ class Recommender:
             servable = self.trained.servable(index="brute_force", max_k=self._config.index.max_k)
             catalogue = self.trained.catalogue
             titles = dict(zip(catalogue.item_ids, catalogue.titles, strict=True))
-            self._asked = LoadedRecommender(self.run, {}, _Served(servable), titles)
+            self._asked = LoadedRecommender(
+                self.run,
+                {},
+                _Served(servable),
+                titles,
+                self.trained.item_embeddings,
+                self.trained.popularity,
+            )
         return self._asked
 
 

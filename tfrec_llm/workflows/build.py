@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,10 +18,12 @@ from tfrec_llm.data.splits import Split, split
 from tfrec_llm.data.tables import read_tables
 from tfrec_llm.encoders.encoder import Encoder
 from tfrec_llm.encoders.feature_cache import FeatureCache
+from tfrec_llm.encoders.fine_tuning import FineTuning
 from tfrec_llm.encoders.language_encoder import LanguageEncoder
 from tfrec_llm.encoders.no_text_encoder import NoTextEncoder
 from tfrec_llm.encoders.sparse_coding_encoder import SparseCodingEncoder
 from tfrec_llm.encoders.text_encoder import TextEncoder
+from tfrec_llm.encoders.token_rows import token_rows
 from tfrec_llm.encoders.word_embedding_encoder import WordEmbeddingEncoder
 from tfrec_llm.encoders.word_encoder import WORD_WEIGHTS, WordEncoder
 from tfrec_llm.errors import UsageError
@@ -34,6 +37,9 @@ from tfrec_llm.towers.item_tower import ItemTower
 from tfrec_llm.towers.user_tower import UserTower
 from tfrec_llm.trainer.start_from_run import StartFromRun
 from tfrec_llm.trainer.train_two_tower import Optimisation
+
+# Matrices that start from zero bear more than weights that are good already.
+_ENCODER_LEARNING_RATES = {"frozen": 2e-5, "lora": 2e-4, "last_layers": 2e-5, "full": 2e-5}
 
 
 @dataclass(frozen=True)
@@ -51,6 +57,7 @@ class Prepared:
         user_rows: user id → row of `user_features`.
         text_features: user text → its features.
         start_from: another run that the training starts from, if there is one.
+        untuned: the same with the encoder as it was before a training tuned it, else None.
     """
 
     dataset: Dataset
@@ -62,6 +69,12 @@ class Prepared:
     user_rows: dict[str, int]
     text_features: dict[str, np.ndarray]
     start_from: StartFromRun | None = None
+    untuned: Prepared | None = None
+
+    @property
+    def user_texts(self) -> list[str]:
+        """The texts of users, in the order of the rows of `user_features`."""
+        return list(self.text_features)
 
     def num_clicks(self, interactions: pl.DataFrame) -> np.ndarray:
         """Returns how often each item stands in the interactions, int64 `(num_items,)`."""
@@ -183,43 +196,105 @@ def prepare(
     with_text = dataset.users.filter(pl.col("text") != "")
     texts = with_text["text"].unique(maintain_order=True).to_list()
     encoder = encoder or build_encoder(config, catalogue.texts)
-    features = FeatureCache(config.encoder.cache_folder).features(
-        encoder,
-        [*catalogue.texts, *texts],
-        batch_size=config.encoder.batch_size,
-        progress=progress,
-    )
-    user_features = features[len(catalogue) :]
+    item_features, user_features = _features(config, encoder, catalogue.texts, texts, progress)
     row_of_text = {text: row for row, text in enumerate(texts)}
     return Prepared(
         dataset=dataset,
         catalogue=catalogue,
         split=parts,
         encoder=encoder,
-        item_features=features[: len(catalogue)],
+        item_features=item_features,
         user_features=user_features,
         user_rows={u: row_of_text[t] for u, t in with_text.select("user_id", "text").iter_rows()},
         text_features={text: user_features[row] for text, row in row_of_text.items()},
     )
 
 
+def with_encoder(
+    config: RunConfig, prepared: Prepared, encoder: Encoder, progress: Progress | None = None
+) -> Prepared:
+    """Encodes the same texts with another encoder.
+
+    Args:
+        config: the run.
+        prepared: see `prepare`.
+        encoder: the other encoder.
+        progress: told of the texts that are encoded.
+
+    Returns: `Prepared`.
+    """
+    texts = prepared.user_texts
+    item_features, user_features = _features(
+        config, encoder, prepared.catalogue.texts, texts, progress or Silent()
+    )
+    return dataclasses.replace(
+        prepared,
+        encoder=encoder,
+        item_features=item_features,
+        user_features=user_features,
+        text_features=dict(zip(texts, user_features, strict=True)),
+    )
+
+
+def _features(
+    config: RunConfig,
+    encoder: Encoder,
+    item_texts: Sequence[str],
+    user_texts: Sequence[str],
+    progress: Progress,
+) -> tuple[np.ndarray, np.ndarray]:
+    features = FeatureCache(config.encoder.cache_folder).features(
+        encoder,
+        [*item_texts, *user_texts],
+        batch_size=config.encoder.batch_size,
+        progress=progress,
+    )
+    return features[: len(item_texts)], features[len(item_texts) :]
+
+
 def training_features(
     config: RunConfig, prepared: Prepared, progress: Progress | None = None
 ) -> np.ndarray:
-    """Returns the features of the items, followed by those of their augmented copies.
+    """Returns what training reads of the items, followed by that of their augmented copies.
+
+    These are features, or tokens where the language model is trained along.
 
     Args:
         config: the run.
         prepared: see `prepare`.
         progress: told of the copies that are encoded; each is, once.
 
-    Returns: as `prepared.item_features`, `(1 + copies) * num_items` rows: all originals, then
-        the first copy of all items, and so on. Without copies these very features.
+    Returns: as `prepared.item_features`, or int32 tokens as `token_rows` gives them,
+        `(1 + copies) * num_items` rows: all originals, then the first copy of all items, and so
+        on. Without copies these very features.
     """
+    if config.encoder.mode != "frozen":
+        assert isinstance(prepared.encoder, TextEncoder)
+        return token_rows(prepared.encoder, [*prepared.catalogue.texts, *_copies(config, prepared)])
+    if not config.train.text_copies:
+        return prepared.item_features
+    features = FeatureCache(config.encoder.cache_folder).features(
+        prepared.encoder,
+        _copies(config, prepared),
+        batch_size=config.encoder.batch_size,
+        progress=progress,
+    )
+    return np.concatenate([prepared.item_features, features])
+
+
+def training_user_features(config: RunConfig, prepared: Prepared) -> np.ndarray:
+    """Returns what training reads of the texts of users, rows as in `prepared.user_features`."""
+    if config.encoder.mode == "frozen":
+        return prepared.user_features
+    assert isinstance(prepared.encoder, TextEncoder)
+    return token_rows(prepared.encoder, prepared.user_texts)
+
+
+def _copies(config: RunConfig, prepared: Prepared) -> list[str]:
     train = config.train
     if not train.text_copies:
-        return prepared.item_features
-    copies = augment_texts(
+        return []
+    return augment_texts(
         prepared.catalogue.texts,
         prepared.catalogue.item_ids,
         titles=prepared.catalogue.titles,
@@ -229,14 +304,14 @@ def training_features(
         span_deletion=train.span_deletion,
         swap_fields=train.swap_fields,
     )
-    features = FeatureCache(config.encoder.cache_folder).features(
-        prepared.encoder, copies, batch_size=config.encoder.batch_size, progress=progress
-    )
-    return np.concatenate([prepared.item_features, features])
 
 
 def build_model(
-    config: RunConfig, num_items: int, encoder: Encoder, num_users: int = 0
+    config: RunConfig,
+    num_items: int,
+    encoder: Encoder,
+    num_users: int = 0,
+    language_model: FineTuning | None = None,
 ) -> TwoTowerModel | MatrixFactorisation:
     """Makes an untrained model of the shape that a configuration asks for.
 
@@ -247,6 +322,7 @@ def build_model(
         num_items: int, size of the corpus.
         encoder: what the features come from.
         num_users: int, users to train on; two towers do not need to know.
+        language_model: what is trained along with two towers.
     """
     keras.utils.set_random_seed(child_seed(config.train.seed, "weights"))
     towers = config.towers
@@ -272,6 +348,7 @@ def build_model(
             item_id_dropout=0.0 if config.encoder.kind == "none" else towers.item_id_dropout,
             dropout=towers.dropout,
             seed=child_seed(config.train.seed, "item id dropout"),
+            language_model=language_model,
             **_pooling(config, encoder),
         ),
         UserTower(
@@ -284,6 +361,14 @@ def build_model(
         feature_dim=encoder.dim,
         temperature=config.train.temperature,
         learn_temperature=config.train.learn_temperature,
+        task_options={
+            "num_hard_negatives": config.train.num_hard_negatives,
+            "false_negative_margin": config.train.false_negative_margin,
+            "queue_size": config.train.queued_negatives,
+            "label_smoothing": config.train.label_smoothing,
+            "debias_share": config.train.debias_share,
+        },
+        gradient_cache_rows=config.train.gradient_cache_rows,
     )
 
 
@@ -304,13 +389,15 @@ def _pooling(config: RunConfig, encoder: Encoder) -> dict[str, Any]:
 
 def optimisation(config: RunConfig, stop_after: int) -> Optimisation:
     """Returns the settings of one training phase."""
-    train = config.train
-    has_text = config.encoder.kind != "none"  # else nothing can be told from a text alone
+    train, encoder = config.train, config.encoder
+    has_text = encoder.kind != "none"  # else nothing can be told from a text alone
     return Optimisation(
         batch_size=train.batch_size,
         epochs=train.epochs,
         stop_after=stop_after,
         learning_rate=train.learning_rate,
+        encoder_learning_rate=encoder.learning_rate or _ENCODER_LEARNING_RATES[encoder.mode],
+        layer_decay=encoder.layer_decay,
         weight_decay=train.weight_decay,
         warmup_share=train.warmup_share,
         text_search_weight=train.text_search_weight if has_text else 0.0,

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tfrec_llm.baselines.tuning import tune_and_refit
+from tfrec_llm.baselines.tuning import BASELINES, tune_and_refit
 from tfrec_llm.config.run_config import RunConfig
 from tfrec_llm.errors import DataError
 from tfrec_llm.evaluation.recommender import Recommender
@@ -23,11 +23,12 @@ from tfrec_llm.seeds import child_generator
 from tfrec_llm.serving.model_card import model_card
 from tfrec_llm.serving.trained import TrainedModel
 from tfrec_llm.workflows.build import Prepared, prepare, read_dataset
+from tfrec_llm.workflows.fine_tuning import prepare_tuned
 from tfrec_llm.workflows.run_folder import RunFolder
 from tfrec_llm.workflows.train_ranker import evaluate_ranker
 from tfrec_llm.workflows.versions import package_versions
 
-_READS_USER_TEXT = (
+READS_USER_TEXT = (
     "two_tower",
     "two_tower_reranked",
     "matrix_factorisation",
@@ -42,6 +43,7 @@ def evaluate(
     run: str | Path,
     *,
     baselines: bool = False,
+    sasrec: bool = False,
     rankings: str | Path | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
@@ -52,7 +54,8 @@ def evaluate(
 
     Args:
         run: folder of a finished training.
-        baselines: whether the baselines are tuned, refitted and measured too.
+        baselines: whether the quick baselines are tuned, refitted and measured too.
+        sasrec: whether the baseline `sasrec` is; it takes minutes, on large data an hour.
         rankings: where the lists go; None for `rankings.parquet` in the run.
         progress: listener.
 
@@ -72,9 +75,17 @@ def evaluate(
             "data in another folder, or restore the old."
         )
     trained = TrainedModel.load(folder.model)
-    prepared = prepare(config, dataset, trained.encoder, progress)
+    make_ready = prepare_tuned if baselines else prepare
+    prepared = make_ready(config, dataset, trained.encoder, progress=progress)
     return evaluate_prepared(
-        config, prepared, trained, folder, baselines=baselines, rankings=rankings, progress=progress
+        config,
+        prepared,
+        trained,
+        folder,
+        baselines=baselines,
+        sasrec=sasrec,
+        rankings=rankings,
+        progress=progress,
     )
 
 
@@ -85,6 +96,7 @@ def evaluate_prepared(
     folder: RunFolder,
     *,
     baselines: bool = False,
+    sasrec: bool = False,
     rankings: str | Path | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
@@ -99,11 +111,15 @@ def evaluate_prepared(
         queries = queries.take(np.sort(rows))
     models: list[Recommender] = [
         RetrievalScorer(
-            trained.model, prepared.item_features, trained.popularity, prepared.text_features
+            trained.model,
+            prepared.item_features,
+            trained.popularity,
+            prepared.text_features,
+            neighbours=trained.neighbours,
         )
     ]
     training = folder.training or {}
-    described = ("start", "best_epoch", "training_seconds")
+    described = ("start", "neighbours", "best_epoch", "training_seconds")
     settings: dict[str, dict[str, Any]] = {
         config.model.kind: {key: training[key] for key in described}
     }
@@ -115,19 +131,20 @@ def evaluate_prepared(
             "retriever_weight": reranked.weight,
             "candidates": reranked.num_candidates,
         }
+    # What the texts say of the items, whichever model ranks them; none where it is only learned.
+    has_vectors = config.encoder.kind not in ("word_embedding", "none")
+    item_vectors = mean_of_tokens(prepared.item_features) if has_vectors else None
     if baselines:
+        # A zero-shot encoder has seen no clicks, so it is the one from before a fine-tuning.
+        before = prepared.untuned or prepared
         tuned = tune_and_refit(
             parts.train,
             parts.train_and_validation,
             parts.validation,
             prepared.catalogue,
-            item_features=(
-                None
-                if config.encoder.kind in ("word_embedding", "none")
-                else mean_of_tokens(prepared.item_features)
-            ),
+            item_features=mean_of_tokens(before.item_features) if has_vectors else None,
             text_vectors=lambda texts: mean_of_tokens(
-                np.stack([prepared.text_features[t] for t in texts])
+                np.stack([before.text_features[t] for t in texts])
             ),
             seed=seed,
             progress=progress,
@@ -140,13 +157,14 @@ def evaluate_prepared(
         "ks": config.evaluate.ks,
         "bootstrap_samples": config.evaluate.bootstrap_samples,
         "seed": seed,
+        "item_vectors": item_vectors,
         "progress": progress,
     }
     results: list[ModelResult] = []
     for model in models:
         begin = time.monotonic()
         result = evaluate_model(model, queries, prepared.catalogue, counts, **options)
-        if len(parts.text_only) and model.name in _READS_USER_TEXT:
+        if len(parts.text_only) and model.name in READS_USER_TEXT:
             text_only = evaluate_model(
                 model, parts.text_only, prepared.catalogue, counts, **options
             )
@@ -171,6 +189,11 @@ def evaluate_prepared(
         temporary.write_text(_model_card(training, metrics), encoding="utf-8")
     write_metrics(folder.path / "metrics.json", metrics)
     return metrics
+
+
+def _names_of_baselines(baselines: bool, sasrec: bool, has_vectors: bool) -> list[str]:
+    quick = [name for name in BASELINES if has_vectors or name != "zero_shot"]
+    return (quick if baselines else []) + (["sasrec"] if sasrec else [])
 
 
 def _protocol(config: RunConfig, prepared: Prepared, num_queries: int) -> dict[str, Any]:

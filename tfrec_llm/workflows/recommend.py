@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tfrec_llm.data.categories import read_categories
+from tfrec_llm.diversity.knobs import Knobs
 from tfrec_llm.serving.loaded import load
 
 
@@ -18,12 +20,35 @@ def recommend(
     exclude: Sequence[str] = (),
     k: int = 10,
     rerank: bool = False,
+    diversity: float = 0.0,
+    diversity_method: str = "mmr",
+    popularity_penalty: float = 0.0,
+    max_per_category: int | None = None,
+    categories: Mapping[str, str] | str | None = None,
+    candidates: int = 100,
 ) -> list[dict[str, Any]]:
     """Recommends items to one user; see `LoadedRecommender.recommend`.
 
     Returns: dicts of `item_id`, `title` and `score`, best first.
     """
-    answer = load(export).recommend(text=text, history=history, exclude=exclude, k=k, rerank=rerank)
+    # What can be wrong without the model is told before it is loaded, which takes seconds.
+    knobs = Knobs(diversity, diversity_method, popularity_penalty, max_per_category)
+    knobs.check_categories(categories is not None)
+    if isinstance(categories, str):
+        categories = read_categories(categories)
+    answer = load(export).recommend(
+        text=text,
+        history=history,
+        exclude=exclude,
+        k=k,
+        rerank=rerank,
+        diversity=diversity,
+        diversity_method=diversity_method,
+        popularity_penalty=popularity_penalty,
+        max_per_category=max_per_category,
+        categories=categories,
+        candidates=candidates,
+    )
     return [dataclasses.asdict(item) for item in answer]
 
 

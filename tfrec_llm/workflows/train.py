@@ -22,6 +22,7 @@ from tfrec_llm.data.queries import Queries
 from tfrec_llm.data.raw_table import write_quarantine
 from tfrec_llm.data.schema import Dataset
 from tfrec_llm.encoders.encoder import Encoder
+from tfrec_llm.encoders.load_encoder import load_encoder
 from tfrec_llm.errors import CheckpointError, UsageError
 from tfrec_llm.evaluation.ndcg import ndcg_at_k
 from tfrec_llm.evaluation.recommended_lists import recommended_lists, target_ranks
@@ -34,6 +35,7 @@ from tfrec_llm.models.two_tower_model import TwoTowerModel
 from tfrec_llm.progress import Progress, Silent
 from tfrec_llm.seeds import child_generator, child_seed
 from tfrec_llm.serving.trained import TrainedModel
+from tfrec_llm.towers.random_start import random_start
 from tfrec_llm.towers.starts import (
     ClickFactors,
     ItemTowerStart,
@@ -56,7 +58,17 @@ from tfrec_llm.workflows.build import (
     prepare,
     read_dataset,
     training_features,
+    training_user_features,
 )
+from tfrec_llm.workflows.fine_tuning import (
+    Features,
+    features_of_the_moment,
+    language_model_of,
+    language_model_to_train,
+    prepare_tuned,
+    with_tuned_encoder,
+)
+from tfrec_llm.workflows.neighbours import chosen_neighbours, neighbour_table
 from tfrec_llm.workflows.run_folder import (
     FINGERPRINT_FILE,
     TRAINING_FILE,
@@ -122,16 +134,9 @@ def train_dataset(
     """
     progress = progress or Silent()
     begin = time.monotonic()
-    for warning in dataset.warnings:
-        progress.message(f"warning: {warning}")
-    rejected = dataset.quarantine.counts
-    if rejected:
-        progress.message(
-            f"quarantined {sum(rejected.values())} rows: "
-            + ", ".join(f"{reason} {count}" for reason, count in rejected.items())
-        )
+    tell_of_rejected_rows(dataset, progress)
     check_ranker(config)
-    fingerprint = _fingerprint(config, dataset)
+    fingerprint = training_fingerprint(config, dataset)
     if run.fingerprint not in (None, fingerprint):
         raise CheckpointError(
             f"{run.path} was trained with another configuration or other data. Use a new --out "
@@ -139,7 +144,10 @@ def train_dataset(
         )
     if run.training is not None:
         progress.message(f"{run.path} is trained already")
-        return prepare(config, dataset, encoder, progress), run.training
+        if config.encoder.mode == "frozen":
+            return prepare(config, dataset, encoder, progress), run.training
+        tuned = load_encoder(run.model / "encoder")
+        return prepare_tuned(config, dataset, tuned, encoder, progress), run.training
 
     prepared = _with_start_from(config, prepare(config, dataset, encoder, progress))
     parts = prepared.split
@@ -155,20 +163,29 @@ def train_dataset(
     write_quarantine(dataset.quarantine, run.path / "quarantine")
     options: dict[str, Any] = {"fingerprint": fingerprint, "resume": resume, "progress": progress}
     model, clicks, start, selected = _select(config, prepared, run, options)
-    refitted, selected_model = FitResult(), model
+    chosen = chosen_neighbours(config, prepared, run, model, progress)
+    neighbours = neighbour_table(config, prepared, parts.train, chosen)
+    refitted, selector = FitResult(), (model, neighbours)
     if config.train.refit:
         model, clicks, refitted = _refit(config, prepared, run, start, selected, options)
+        if isinstance(model, TwoTowerModel):
+            model.new_item_scale.assign(chosen.new_item_scale)
+        neighbours = neighbour_table(config, prepared, parts.train_and_validation, chosen)
 
     ranker, ranker_summary = None, None
     if config.ranker.train:
-        ranker, ranker_summary = train_ranker(config, prepared, selected_model, model, progress)
+        ranker, ranker_summary = train_ranker(
+            config, prepared, selector, (model, neighbours), progress
+        )
+    prepared, model = with_tuned_encoder(config, prepared, model, progress)
     trained = TrainedModel(
         model=model,
         encoder=prepared.encoder,
         catalogue=prepared.catalogue,
         num_clicks=clicks,
-        item_embeddings=model.embed_corpus(prepared.item_features),
+        item_embeddings=model.embed_corpus(prepared.item_features, clicks == 0),
         sample_queries=_sample_queries(config, prepared, model, clicks),
+        neighbours=neighbours,
         ranker=ranker,
     )
     shutil.rmtree(run.model, ignore_errors=True)
@@ -181,12 +198,13 @@ def train_dataset(
             "users": dataset.interactions["user_id"].n_unique(),
             "items": len(prepared.catalogue),
             "interactions": len(dataset.interactions),
-            "quarantined": rejected,
+            "quarantined": dataset.quarantine.counts,
             "below_min_rating": dataset.num_below_min_rating,
             "sha256": dataset.sha256,
         },
         "encoder": {"preset": prepared.encoder.name, "dim": prepared.encoder.dim},
         "start": dataclasses.asdict(start),
+        "neighbours": dataclasses.asdict(chosen),
         "best_epoch": selected.best_epoch,
         "validation_ndcg@10": selected.best_metric if math.isfinite(selected.best_metric) else None,
         "validation_ndcg@10_by_epoch": selected.metrics,
@@ -202,6 +220,51 @@ def train_dataset(
     return prepared, summary
 
 
+def select(
+    config: RunConfig,
+    prepared: Prepared,
+    folder: Path,
+    *,
+    after_epoch: Callable[[int, float], bool] | None = None,
+    progress: Progress | None = None,
+) -> FitResult:
+    """Trains on the training part alone, as the first phase of `train_dataset` does.
+
+    Args:
+        config: the run.
+        prepared: see `prepare`.
+        folder: an empty one, for checkpoints and logs.
+        after_epoch: takes each epoch, from 0, the closed-form start, and its validation NDCG@10;
+            the training ends where it answers false.
+        progress: listener.
+
+    Returns: `FitResult`.
+
+    Raises: DivergedError when the loss is no longer a number.
+    """
+    options: dict[str, Any] = {
+        "fingerprint": training_fingerprint(config, prepared.dataset),
+        "resume": False,
+        "progress": progress or Silent(),
+        "after_epoch": after_epoch,
+    }
+    prepared = _with_start_from(config, prepared)
+    *_, selected = _select(config, prepared, RunFolder(folder), options)
+    return selected
+
+
+def tell_of_rejected_rows(dataset: Dataset, progress: Progress) -> None:
+    """Says what is odd about the tables, and how many rows were set aside for which reason."""
+    for warning in dataset.warnings:
+        progress.message(f"warning: {warning}")
+    rejected = dataset.quarantine.counts
+    if rejected:
+        progress.message(
+            f"quarantined {sum(rejected.values())} rows: "
+            + ", ".join(f"{reason} {count}" for reason, count in rejected.items())
+        )
+
+
 def _select(
     config: RunConfig, prepared: Prepared, run: RunFolder, options: dict[str, Any]
 ) -> tuple[TwoTowerModel | MatrixFactorisation, np.ndarray, Start, FitResult]:
@@ -209,7 +272,7 @@ def _select(
     interactions = prepared.split.train
     clicks = prepared.num_clicks(interactions)
     model = _build(config, prepared, interactions)
-    evaluate = _validation(config, prepared, model, clicks)
+    features = features_of_the_moment(config, prepared, model, options["progress"])
     chosen = run.read_json(_START_FILE)
     if chosen is not None:
         try:
@@ -219,6 +282,8 @@ def _select(
             raise corrupt_file(run.path / _START_FILE, str(error)) from error
         _set_start(config, prepared, model, interactions, start)
     else:
+        # The language model is as it was, so the features that are there already are those.
+        evaluate = _validation(config, prepared, model, clicks)
         start = _choose_start(config, prepared, model, interactions, evaluate, options["progress"])
         run.write_json(_START_FILE, dataclasses.asdict(start))
     result = _fit(
@@ -230,7 +295,7 @@ def _select(
         "select",
         options,
         stop_after=config.train.epochs,
-        evaluate=evaluate,
+        evaluate=_validation(config, prepared, model, clicks, features),
     )
     return model, clicks, start, result
 
@@ -274,15 +339,17 @@ def _fit(
     evaluate: Callable[[], float] | None,
 ) -> FitResult:
     clicks = prepared.num_clicks(interactions)
+    language_model = language_model_of(model)
     return fit(
         model,
         SequenceDataset(interactions, config.towers.max_history, prepared.user_rows),
         training_features(config, prepared, options["progress"]),
-        prepared.user_features,
+        training_user_features(config, prepared),
         clicks / max(1, int(clicks.sum())),
         optimisation(config, stop_after),
         folder=run.path / "checkpoints",
         phase=phase,
+        encoder_levels=() if language_model is None else language_model.levels,
         evaluate=evaluate,
         log_folder=run.path / "logs",
         **options,
@@ -293,7 +360,8 @@ def _build(
     config: RunConfig, prepared: Prepared, interactions: pl.DataFrame
 ) -> TwoTowerModel | MatrixFactorisation:
     num_users = interactions["user_id"].n_unique()
-    return build_model(config, len(prepared.catalogue), prepared.encoder, num_users)
+    language_model = language_model_to_train(config, prepared.encoder)
+    return build_model(config, len(prepared.catalogue), prepared.encoder, num_users, language_model)
 
 
 def _choose_start(
@@ -315,6 +383,9 @@ def _choose_start(
             seed=seed,
             progress=progress,
         )
+    if config.towers.start == "random":
+        model.set_start(_random_start(config, prepared, model, interactions))
+        return ChosenStart(None, None, evaluate())
     factors, features, make_start = _item_tower_starts(config, prepared, model, interactions)
     return choose_start(
         model,
@@ -345,8 +416,22 @@ def _set_start(
         )
         return
     assert isinstance(start, ChosenStart)
+    if start.text_share is None or start.power is None:
+        model.set_start(_random_start(config, prepared, model, interactions))
+        return
     _, _, make_start = _item_tower_starts(config, prepared, model, interactions)
     model.set_start(make_start(start.text_share, start.power))
+
+
+def _random_start(
+    config: RunConfig, prepared: Prepared, model: TwoTowerModel, interactions: pl.DataFrame
+) -> ItemTowerStart:
+    return random_start(
+        prepared.num_clicks(interactions),
+        model.pool_corpus(prepared.item_features),
+        config.towers.embedding_dim,
+        child_seed(config.train.seed, "start"),
+    )
 
 
 def _item_tower_starts(
@@ -410,16 +495,24 @@ def _histories(interactions: pl.DataFrame) -> list[np.ndarray]:
 
 
 def _validation(
-    config: RunConfig, prepared: Prepared, model: RetrievalModel, clicks: np.ndarray
+    config: RunConfig,
+    prepared: Prepared,
+    model: RetrievalModel,
+    clicks: np.ndarray,
+    features: Callable[[], Features] | None = None,
 ) -> Callable[[], float]:
-    """Returns a function that measures NDCG@10 on (a seeded sample of) the validation set."""
+    """Returns a function that measures NDCG@10 on (a seeded sample of) the validation set.
+
+    `features` gives those of that moment; None takes the prepared ones.
+    """
     queries = _sample(prepared.split.validation, _MAX_VALIDATION_QUERIES, config.train.seed)
     order = tie_order(prepared.catalogue.item_ids)
 
     def evaluate() -> float:
         if not len(queries):
             return 0.0
-        scorer = RetrievalScorer(model, prepared.item_features, clicks, prepared.text_features)
+        items, texts = features() if features else (prepared.item_features, prepared.text_features)
+        scorer = RetrievalScorer(model, items, clicks, texts)
         lists = recommended_lists(scorer, queries, 10, order)
         return float(ndcg_at_k(target_ranks(lists, queries.targets), 10).mean())
 
@@ -444,7 +537,7 @@ def _sample(queries: Queries, most: int, seed: int) -> Queries:
     return queries.take(np.sort(rows))
 
 
-def _fingerprint(config: RunConfig, dataset: Dataset) -> str:
+def training_fingerprint(config: RunConfig, dataset: Dataset) -> str:
     """Hashes all that shapes the weights; what only shapes reports or the index is left out."""
     shaping = config.model_dump(
         mode="json", include={"split", "text", "encoder", "towers", "model", "train", "ranker"}

@@ -27,6 +27,7 @@ from tfrec_llm.models.ranker_scorer import RankerScorer
 from tfrec_llm.models.reranked_scorer import RerankedScorer, combined_score
 from tfrec_llm.models.retrieval_model import RetrievalModel
 from tfrec_llm.models.retrieval_scorer import RetrievalScorer
+from tfrec_llm.neighbours.neighbour_table import NeighbourTable
 from tfrec_llm.progress import Progress, Silent
 from tfrec_llm.seeds import child_generator, child_seed
 from tfrec_llm.serving.trained import TrainedModel
@@ -68,8 +69,8 @@ def check_ranker(config: RunConfig) -> None:
 def train_ranker(
     config: RunConfig,
     prepared: Prepared,
-    selected: RetrievalModel,
-    refitted: RetrievalModel,
+    selected: tuple[RetrievalModel, NeighbourTable],
+    refitted: tuple[RetrievalModel, NeighbourTable],
     progress: Progress | None = None,
 ) -> tuple[TrainedRanker, dict[str, Any]]:
     """Trains a ranker as the retriever was: selected on validation, then refitted.
@@ -77,7 +78,8 @@ def train_ranker(
     Args:
         config: the run.
         prepared: its data.
-        selected: the retriever of the training part, whose candidates are the hard negatives.
+        selected: the retriever of the training part and its neighbours, whose candidates are the
+            hard negatives.
         refitted: the retriever of training + validation; `selected` where `train.refit` is false.
         progress: listener.
 
@@ -87,7 +89,7 @@ def train_ranker(
     check_ranker(config)
     features = ranker_features(config, prepared, progress)
     parts = prepared.split
-    retriever = _retriever(prepared, selected, parts.train)
+    retriever = _retriever(prepared, *selected, parts.train)
     ranker = _build(config, prepared)
     validation = _some(parts.validation, config.train.seed)
     pairs = held_out_pairs(
@@ -120,7 +122,7 @@ def train_ranker(
                 config,
                 prepared,
                 parts.train_and_validation,
-                _retriever(prepared, refitted, parts.train_and_validation),
+                _retriever(prepared, *refitted, parts.train_and_validation),
             ),
             _optimisation(config, fit.best_epoch),
             phase="ranker refit",
@@ -243,7 +245,11 @@ def evaluate_ranker(
     features = ranker_features(config, prepared, progress)
     scorer = RankerScorer(trained.ranker.ranker, features)
     retriever = RetrievalScorer(
-        trained.model, prepared.item_features, trained.popularity, prepared.text_features
+        trained.model,
+        prepared.item_features,
+        trained.popularity,
+        prepared.text_features,
+        neighbours=trained.neighbours,
     )
     baseline, settings = _tuned_baseline(config, prepared, retriever, progress)
     ranking: dict[str, Any] = {
@@ -343,11 +349,18 @@ def _choose_weight(
 
 
 def _retriever(
-    prepared: Prepared, model: RetrievalModel, interactions: pl.DataFrame
+    prepared: Prepared,
+    model: RetrievalModel,
+    neighbours: NeighbourTable,
+    interactions: pl.DataFrame,
 ) -> RetrievalScorer:
     clicks = prepared.num_clicks(interactions)
     return RetrievalScorer(
-        model, prepared.item_features, clicks / max(1, int(clicks.sum())), prepared.text_features
+        model,
+        prepared.item_features,
+        clicks / max(1, int(clicks.sum())),
+        prepared.text_features,
+        neighbours=neighbours,
     )
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from tfrec_llm.keras_api import tf
-from tfrec_llm.models.bpr_loss import bpr_loss
-from tfrec_llm.models.warp_loss import warp_loss
+from tfrec_llm.losses.bpr_loss import bpr_loss
+from tfrec_llm.losses.warp_loss import warp_loss
 
 Losses = [bpr_loss, lambda *scores: warp_loss(*scores, num_items=50)]
 

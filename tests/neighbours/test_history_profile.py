@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tfrec_llm.baselines.history_profile import history_profile
+from tfrec_llm.neighbours.history_profile import history_profile
 
 
 def test_newer_items_weigh_more_by_the_decay() -> None:

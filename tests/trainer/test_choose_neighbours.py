@@ -1,0 +1,95 @@
+"""Tests of how much neighbours are made to count."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import sparse
+
+from tfrec_llm.data.queries import Queries
+from tfrec_llm.trainer.choose_neighbours import _Cases, choose_neighbours
+
+NUM_PAIRS = 30  # items 2i and 2i+1 are always taken together
+NUM_ITEMS = 2 * NUM_PAIRS
+
+
+def _interactions() -> sparse.csr_matrix:
+    taken = np.zeros((3 * NUM_PAIRS, NUM_ITEMS), np.float32)
+    for row in range(len(taken)):
+        pair = row % NUM_PAIRS
+        taken[row, [2 * pair, 2 * pair + 1]] = 1.0
+    return sparse.csr_matrix(taken)
+
+
+def _queries() -> Queries:
+    rows = np.arange(NUM_PAIRS)
+    return Queries(
+        [f"u{i}" for i in rows],
+        [np.array([2 * i]) for i in rows],
+        [""] * NUM_PAIRS,
+        (2 * rows + 1).astype(np.int32),
+        np.zeros(NUM_PAIRS, bool),
+    )
+
+
+def _texts() -> list[str]:
+    return [f"series{i // 2}" for i in range(NUM_ITEMS)]
+
+
+def test_neighbours_count_where_vectors_say_nothing() -> None:
+    def embed(is_new: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
+        return np.ones((NUM_PAIRS, 2), np.float32), np.ones((NUM_ITEMS, 2), np.float32)
+
+    chosen = choose_neighbours(_queries(), _interactions(), _texts(), embed)
+    assert chosen.settings.weight > 0.0 and chosen.settings.new_weight > 0.0
+    assert chosen.validation_ndcg == 1.0 > chosen.validation_ndcg_without
+
+
+def test_vectors_that_know_all_are_left_alone() -> None:
+    def embed(is_new: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
+        items = np.zeros((NUM_ITEMS, NUM_ITEMS), np.float32)
+        np.fill_diagonal(items, 1.0)
+        return items[1::2], items
+
+    chosen = choose_neighbours(_queries(), _interactions(), _texts(), embed)
+    assert chosen.settings.weight == chosen.settings.word_weight == 0.0
+    assert chosen.validation_ndcg == 1.0
+
+
+def test_new_items_that_stand_too_low_are_made_longer() -> None:
+    def embed(is_new: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
+        # Old targets have a score of 1, wrong items .9, targets that are new .8 × the scale.
+        users = np.eye(NUM_PAIRS, dtype=np.float32)
+        items = np.full((NUM_ITEMS, NUM_PAIRS), 0.9, np.float32)
+        for pair in range(NUM_PAIRS):
+            items[2 * pair + 1, pair] = 0.8 * scale if is_new[2 * pair + 1] else 1.0
+        return users, items
+
+    chosen = choose_neighbours(_queries(), _interactions(), [""] * NUM_ITEMS, embed, seed=3)
+    assert chosen.new_item_scale > 1.1
+
+
+def test_new_items_never_stand_so_high_that_others_suffer() -> None:
+    def embed(is_new: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
+        # Every new item scores .8 × the scale for everybody, old targets 1, all else .1.
+        items = np.full((NUM_ITEMS, NUM_PAIRS), 0.1, np.float32)
+        items[1::2][np.eye(NUM_PAIRS, dtype=bool)] = 1.0
+        items[is_new] = 0.8 * scale
+        return np.eye(NUM_PAIRS, dtype=np.float32), items
+
+    options = {"new_item_cost": 0.02, "seed": 3}
+    chosen = choose_neighbours(_queries(), _interactions(), [""] * NUM_ITEMS, embed, **options)
+    assert chosen.new_item_scale == 1.2  # the last at which they stay below 1
+
+
+def test_without_cases_the_towers_stay_alone() -> None:
+    def embed(is_new: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
+        raise AssertionError("nothing to embed")
+
+    chosen = choose_neighbours(_queries().take([]), _interactions(), _texts(), embed)
+    assert chosen.settings.weight == 0.0
+
+
+def test_a_target_that_ties_stands_last_and_the_history_does_not_count() -> None:
+    cases = _Cases([np.array([0])], np.array([2]), 4)
+    # item 0 is seen, item 1 ties with the target: second place
+    assert np.isclose(cases.ndcg(np.array([[9.0, 1.0, 1.0, 0.0]])), 1.0 / np.log2(3.0))

@@ -1,0 +1,247 @@
+"""The language model is trained along: the whole way from tables to an export."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+import tfrec_llm as tr
+from tfrec_llm.config.run_config import RunConfig
+from tfrec_llm.encoders.text_encoder import TextEncoder
+from tfrec_llm.errors import ConfigError, UsageError
+from tfrec_llm.progress import Silent
+from tfrec_llm.serving.trained import TrainedModel
+from tfrec_llm.workflows.build import (
+    build_model,
+    optimisation,
+    prepare,
+    read_dataset,
+    training_features,
+    training_user_features,
+)
+from tfrec_llm.workflows.evaluate import evaluate
+from tfrec_llm.workflows.export import export
+from tfrec_llm.workflows.fine_tuning import features_of_the_moment, language_model_to_train
+from tfrec_llm.workflows.run_folder import RunFolder
+from tfrec_llm.workflows.train import train, train_dataset
+
+Config = Callable[..., RunConfig]
+SETTINGS = ("encoder.train_layers=1", "encoder.lora_rank=2", "encoder.learning_rate=0.003")
+
+
+class Killed(BaseException):
+    """Stands for the end of the process."""
+
+
+class KilledAt:
+    """A listener with which the training ends when it comes to a task's step."""
+
+    def __init__(self, task: str) -> None:
+        self.task = task
+
+    def message(self, text: str) -> None:
+        pass
+
+    def advance(self, task: str, done: int, total: int, note: str = "") -> None:
+        if (task, done) == (self.task, 1):
+            raise Killed
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (["encoder.kind=tfidf"], "`tfidf` has no language model: use language_model"),
+        (["encoder.preset_zh=bert_base_zh"], "names a second language model"),
+        (["encoder.pooling=attention"], "`attention` is learned .* use mean, cls"),
+        (["model.kind=matrix_factorisation"], "takes the texts as they are: use two_tower"),
+        (["ranker.train=true"], "set ranker.train to false"),
+    ],
+)
+def test_what_cannot_be_fine_tuned_is_told(
+    settings: list[str], message: str, shop_config: Config
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        shop_config("encoder.mode=lora", *settings)
+
+
+def test_without_a_rate_of_its_own_lora_learns_faster_than_pretrained_weights(
+    shop_config: Config,
+) -> None:
+    rates = {
+        mode: optimisation(shop_config(f"encoder.mode={mode}"), 1).encoder_learning_rate
+        for mode in ("lora", "last_layers", "full")
+    }
+    assert rates == {"lora": 2e-4, "last_layers": 2e-5, "full": 2e-5}
+    given = shop_config("encoder.mode=lora", "encoder.learning_rate=1e-3")
+    assert optimisation(given, 1).encoder_learning_rate == 1e-3
+
+
+def test_an_encoder_that_is_no_language_model_is_refused(shop_config: Config) -> None:
+    from tfrec_llm.encoders.no_text_encoder import NoTextEncoder
+
+    with pytest.raises(UsageError, match="trains a language model, and .* is none"):
+        language_model_to_train(shop_config("encoder.mode=full"), NoTextEncoder())
+
+
+def test_a_training_step_encodes_the_texts_of_its_items_and_no_others(
+    shop_config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tfrec_llm.keras_api import tf
+
+    config = shop_config("encoder.mode=full", "train.text_search_weight=0")
+    prepared = prepare(config, read_dataset(config.data))
+    language_model = language_model_to_train(config, prepared.encoder)
+    model = build_model(config, 42, prepared.encoder, language_model=language_model)
+    encoder, seen = language_model._encoder, []
+    embed = encoder.embed_tokens
+
+    def recorded(token_ids: Any, *arguments: Any) -> Any:
+        seen.append(len(token_ids))
+        return embed(token_ids, *arguments)
+
+    monkeypatch.setattr(encoder, "embed_tokens", recorded)
+    users = training_user_features(config, prepared)
+    loss = model.training_loss(
+        {
+            "sequences": tf.constant([[3, 4, 5], [-1, 4, 5]]),
+            "user_features": tf.constant(np.stack([users[0], np.zeros_like(users[0])])),
+            "user_text_mask": tf.constant([True, False]),
+            "hide_history": tf.constant([False, False]),
+            "negatives": tf.constant([7, 8, 7]),
+            "corpus_features": tf.constant(training_features(config, prepared)),
+            "positive_share": tf.fill([42], 1 / 42),
+            "max_positives": 100,
+            "seed": tf.constant([1, 2]),
+        }
+    )
+    assert np.isfinite(float(loss))
+    # Of -1 (read as item 0), 3, 4, 5, 7 and 8 each once, and the one user with a text.
+    assert seen == [6, 1]
+
+
+def test_features_of_the_moment_follow_the_weights(shop_config: Config) -> None:
+    config = shop_config("encoder.mode=full")
+    prepared = prepare(config, read_dataset(config.data))
+    language_model = language_model_to_train(config, prepared.encoder)
+    model = build_model(config, 42, prepared.encoder, language_model=language_model)
+    encode = features_of_the_moment(config, prepared, model, Silent())
+    items, texts = encode()
+    np.testing.assert_allclose(items, prepared.item_features, atol=1e-5)
+    for text, features in prepared.text_features.items():
+        np.testing.assert_allclose(texts[text], features, atol=1e-5)
+    language_model.weights[0].assign_add(np.ones(language_model.weights[0].shape))
+    assert np.abs(encode()[0] - items).max() > 1e-2
+
+
+@pytest.fixture(scope="module", params=["lora", "last_layers", "full"])
+def tuned_shop(
+    request: Any, shop_config: Config, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[RunConfig, Path]:
+    config = shop_config(f"encoder.mode={request.param}", "train.epochs=2", *SETTINGS)
+    folder = tmp_path_factory.mktemp("tuned") / "run"
+    train(config, folder)
+    return config, folder
+
+
+@pytest.mark.slow
+def test_the_run_holds_the_tuned_encoder_and_what_it_makes_of_the_items(
+    tuned_shop: tuple[RunConfig, Path], tiny_bert: Path
+) -> None:
+    config, folder = tuned_shop
+    trained = TrainedModel.load(folder / "model")
+    assert isinstance(trained.encoder, TextEncoder)
+    preset = TextEncoder.from_preset(tiny_bert, max_tokens=16)
+    assert trained.encoder.fingerprint != preset.fingerprint
+    names = [w.path for w in trained.encoder.backbone.weights]
+    assert names == [w.path for w in preset.backbone.weights]
+    features = trained.encoder.encode(trained.catalogue.texts)
+    embeddings = trained.model.embed_corpus(features)
+    np.testing.assert_allclose(trained.item_embeddings, embeddings, atol=1e-5)
+    frozen = trained.model.embed_corpus(preset.encode(trained.catalogue.texts))
+    assert np.abs(trained.item_embeddings - frozen).max() > 1e-3
+
+
+@pytest.mark.slow
+def test_it_is_exported_and_answers_as_a_server_would(
+    tuned_shop: tuple[RunConfig, Path], tmp_path: Path
+) -> None:
+    _, folder = tuned_shop
+    # Writing an export asks it once in a process that loads it as TensorFlow Serving does.
+    export(folder, tmp_path / "export")
+    trained = TrainedModel.load(folder / "model")
+    served = tr.load(tmp_path / "export")
+    user = trained.model.embed_users(
+        np.zeros((1, 1, trained.model.embedding_dim), np.float32),
+        np.array([[False]]),
+        trained.encoder.encode(["space planet"]),
+        np.array([True]),
+    )
+    order = np.argsort(-(trained.item_embeddings @ np.asarray(user)[0]))[:3]
+    found = [one.item_id for one in served.recommend("space planet", k=3)]
+    assert found == [trained.catalogue.item_ids[row] for row in order]
+
+
+@pytest.mark.slow
+def test_the_zero_shot_baseline_is_the_encoder_from_before_the_tuning(
+    tuned_shop: tuple[RunConfig, Path], trained_shop: Path
+) -> None:
+    config, folder = tuned_shop
+    if config.encoder.mode != "full":
+        pytest.skip("one mode is enough")
+    tuned, frozen = evaluate(folder, baselines=True), evaluate(trained_shop, baselines=True)
+    zero_shot = [metrics["models"]["zero_shot"]["all"] for metrics in (tuned, frozen)]
+    assert zero_shot[0] == zero_shot[1]
+    assert tuned["models"]["two_tower"]["all"] != frozen["models"]["two_tower"]["all"]
+
+
+@pytest.mark.slow
+def test_a_finished_run_is_prepared_with_its_own_encoder(
+    tuned_shop: tuple[RunConfig, Path],
+) -> None:
+    config, folder = tuned_shop
+    dataset = read_dataset(config.data)
+    prepared, _ = train_dataset(config, dataset, RunFolder(folder), resume=True)
+    trained = TrainedModel.load(folder / "model")
+    assert prepared.encoder.fingerprint == trained.encoder.fingerprint
+    found = trained.model.embed_corpus(prepared.item_features)
+    np.testing.assert_allclose(found, trained.item_embeddings, atol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", ["select epoch 2", "refit epoch 1"])
+def test_a_killed_run_goes_on_to_what_an_unbroken_one_comes_to(
+    task: str, tuned_shop: tuple[RunConfig, Path], tmp_path: Path
+) -> None:
+    config, whole = tuned_shop
+    with pytest.raises(Killed):
+        train(config, tmp_path / "run", progress=KilledAt(task))
+    assert not (tmp_path / "run" / "model").exists()
+    train(config, tmp_path / "run", resume=True)
+    summaries = [
+        json.loads((folder / "training.json").read_text()) for folder in (tmp_path / "run", whole)
+    ]
+    key = "validation_ndcg@10_by_epoch"
+    assert summaries[0][key] == pytest.approx(summaries[1][key], abs=1e-6)
+    found, expected = (
+        load_file(folder / "model" / "towers.safetensors") for folder in (tmp_path / "run", whole)
+    )
+    for name, weights in expected.items():
+        np.testing.assert_allclose(found[name], weights, atol=1e-5, err_msg=name)
+    encoders = [TrainedModel.load(f / "model").encoder for f in (tmp_path / "run", whole)]
+    for one, other in zip(*(e.variables for e in encoders), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+def test_a_refit_starts_from_the_pretrained_weights_again(shop_config: Config) -> None:
+    config = shop_config("encoder.mode=full")
+    prepared = prepare(config, read_dataset(config.data))
+    selected, refitted = (language_model_to_train(config, prepared.encoder) for _ in range(2))
+    for weight in selected.weights:
+        weight.assign(weight + 1.0)
+    assert refitted.tuned().fingerprint == prepared.encoder.fingerprint

@@ -1,0 +1,1 @@
+"""Which items stand near each other: by clicks, and by words where there are none."""

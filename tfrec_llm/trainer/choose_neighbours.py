@@ -1,0 +1,169 @@
+"""How much neighbours count beside the towers, chosen on the validation set.
+
+In this order, each with what was chosen before:
+
+1. Old items: the weight of the likeness by clicks, its shrinkage, and how fast a history fades;
+   then the weight of the likeness by words.
+2. New items: one item in ten is taken for new, that is, known by its text alone, in towers and
+   neighbours. The likeness by words gets the weight that orders new items among themselves best.
+3. How high new items stand among the others: as high as costs no more than a given share of the
+   NDCG@10 of the whole list, old and new targets in the shares that they really have. Left to the
+   best NDCG alone, a new item would hardly ever be shown, and never get its first click.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from scipy import sparse
+
+from tfrec_llm.data.queries import Queries
+from tfrec_llm.neighbours.find_neighbours import NeighbourSettings
+from tfrec_llm.neighbours.history_profile import history_profile
+from tfrec_llm.neighbours.shrunk_cosine import shrunk_cosine
+from tfrec_llm.neighbours.word_likeness import WordLikeness
+from tfrec_llm.progress import Progress, Silent
+
+WEIGHTS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
+SHRINKAGES = (5.0, 20.0, 100.0)
+DECAYS = (1.0, 0.8, 0.6)
+WORD_WEIGHTS = (0.1, 0.2, 0.5, 1.0, 2.0, 4.0)
+NEW_WEIGHTS = (0.0, 0.1, 0.2, 0.5, 1.0, 2.0, 4.0, 8.0)
+NEW_ITEM_SCALES = (0.9, 1.0, 1.1, 1.2, 1.35, 1.5, 1.75, 2.0)
+NEW_SHARE = 0.1
+
+
+@dataclass(frozen=True)
+class ChosenNeighbours:
+    """What was chosen.
+
+    Attributes:
+        settings: `NeighbourSettings`.
+        new_item_scale: float, length of the vectors of new items.
+        validation_ndcg: float, NDCG@10 with neighbours.
+        validation_ndcg_without: float, NDCG@10 of the towers alone.
+    """
+
+    settings: NeighbourSettings = field(default_factory=NeighbourSettings)
+    new_item_scale: float = 1.0
+    validation_ndcg: float = 0.0
+    validation_ndcg_without: float = 0.0
+
+
+def choose_neighbours(
+    queries: Queries,
+    interactions: sparse.csr_matrix,
+    item_texts: Sequence[str],
+    embed: Callable[[np.ndarray, float], tuple[np.ndarray, np.ndarray]],
+    *,
+    num_neighbours: int = 100,
+    new_item_cost: float = 0.02,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> ChosenNeighbours:
+    """Chooses weights, shrinkage and decay by NDCG@10.
+
+    Args:
+        queries: validation cases; only those with a history count.
+        interactions: float32 CSR `(num_users, num_items)` of ones, the training pairs.
+        item_texts: num_items str.
+        embed: bool `(num_items,)`, which items are known by their text alone, and the length of
+            their vectors → embeddings of users float32 `(n, dim)`, of items `(num_items, dim)`.
+        num_neighbours: int >= 1, kept of each item.
+        new_item_cost: float in [0, 1), share of NDCG@10 that showing new items may cost.
+        seed: int, of the items taken for new.
+        progress: listener.
+
+    Returns: `ChosenNeighbours`; with nothing to choose by, towers alone.
+    """
+    progress = progress or Silent()
+    rows = np.flatnonzero([len(history) > 0 for history in queries.histories])
+    num_items = interactions.shape[1]
+    is_new = np.bincount(interactions.indices, minlength=num_items) == 0
+    if not len(rows) or is_new.all():
+        return ChosenNeighbours()
+    histories = [queries.histories[i] for i in rows]
+    cases = _Cases(histories, queries.targets[rows], num_items)
+
+    users, items = embed(is_new, 1.0)
+    products = users[rows] @ items.T
+    without = cases.ndcg(products)
+    words = WordLikeness(item_texts)
+    by_words = words.pairs(~is_new, ~is_new, num_neighbours)
+    by_clicks = {s: shrunk_cosine(interactions, s, num_neighbours) for s in SHRINKAGES}
+    best, settings = without, NeighbourSettings(num_neighbours=num_neighbours)
+
+    for shrinkage, decay in itertools.product(SHRINKAGES, DECAYS):
+        added = (history_profile(histories, num_items, decay) @ by_clicks[shrinkage]).toarray()
+        for weight in WEIGHTS:
+            reached = cases.ndcg(products + weight * added)
+            if reached > best:
+                best = reached
+                settings = replace(settings, weight=weight, shrinkage=shrinkage, decay=decay)
+    progress.message(f"neighbours by clicks: best NDCG@10 {best:.4f}")
+    profile = history_profile(histories, num_items, settings.decay)
+    from_clicks = (settings.weight * (profile @ by_clicks[settings.shrinkage])).toarray()
+    from_words = (profile @ by_words).toarray()
+    for weight in WORD_WEIGHTS:
+        reached = cases.ndcg(products + from_clicks + weight * from_words)
+        if reached > best:
+            best, settings = reached, replace(settings, word_weight=weight)
+    progress.message(f"neighbours by words: best NDCG@10 {best:.4f}")
+
+    taken = is_new | (np.random.default_rng(seed).random(num_items) < NEW_SHARE)
+    old = sparse.diags((~taken).astype(np.float32))
+    between_old = settings.weight * by_clicks[settings.shrinkage] + settings.word_weight * by_words
+    from_old = (profile @ old @ between_old @ old).toarray()
+    from_new = (profile @ words.new_pairs(taken, num_neighbours)).toarray()
+    users, items = embed(taken, 1.0)
+    is_target_new = taken[cases.targets]
+    products, new_weight, best_new = users[rows] @ items.T, 0.0, -1.0
+    for weight in NEW_WEIGHTS:
+        reached = cases.ndcg(products + weight * from_new, among=taken, only=is_target_new)
+        if reached > best_new:
+            best_new, new_weight = reached, weight
+    reached_by: dict[float, float] = {}
+    for scale in NEW_ITEM_SCALES:
+        users, items = embed(taken, scale)
+        scores = users[rows] @ items.T + from_old + scale * new_weight * from_new
+        reached_by[scale] = cases.ndcg(scores)
+    enough = (1.0 - new_item_cost) * max(reached_by.values())
+    scale = max(scale for scale, reached in reached_by.items() if reached >= enough)
+    progress.message(f"new items of length {scale}: NDCG@10 with them {reached_by[scale]:.4f}")
+    return ChosenNeighbours(
+        settings=replace(settings, new_weight=scale * new_weight),
+        new_item_scale=scale,
+        validation_ndcg=best,
+        validation_ndcg_without=without,
+    )
+
+
+class _Cases:
+    """Where targets stand, without ranking the rest."""
+
+    def __init__(
+        self, histories: Sequence[np.ndarray], targets: np.ndarray, num_items: int
+    ) -> None:
+        self.targets = targets
+        self.seen = history_profile(histories, num_items).nonzero()
+
+    def ndcg(
+        self,
+        scores: np.ndarray,
+        among: np.ndarray | None = None,
+        only: np.ndarray | None = None,
+    ) -> float:
+        """Returns the mean NDCG@10; items that tie with a target stand before it.
+
+        `among` are the items that are ranked, `only` the cases that count; None takes all.
+        """
+        own = scores[np.arange(len(self.targets)), self.targets]
+        above = scores >= own[:, None]
+        above[self.seen] = False
+        ranks = (above if among is None else above[:, among]).sum(axis=1) - 1
+        gains = np.where(ranks < 10, 1.0 / np.log2(np.maximum(ranks, 0) + 2.0), 0.0)
+        gains = gains if only is None else gains[only]
+        return float(gains.mean()) if len(gains) else 0.0
