@@ -80,8 +80,8 @@ check: install  ## lint, format, types, direction of imports
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: check  ## check, then all tests
-	$(BIN)/pytest
+test: check  ## check, then all tests, in two processes
+	$(BIN)/pytest -n 2 --dist loadgroup
 
 test-fast: install  ## the tests that take no more than a few seconds
 	$(BIN)/pytest -m "not slow"

@@ -47,17 +47,20 @@ SEEDS = (7, 8, 9)
 # Name → what it changes. All else is as in `configs/`.
 OURS: dict[str, dict[str, Any]] = {
     "two_tower": {},
-    # Same loss and user tower, but item vectors that start anywhere and know no text.
+    # A transformer on ids: same loss and user tower, but item vectors that start anywhere and know
+    # no text, and no neighbours beside them.
     "two_tower_ids_random_start": {
         "encoder.kind": "none",
         "towers.start": "random",
         "towers.text_start_share": "null",
+        "towers.neighbours": 0,
         "train.text_search_weight": 0.0,
     },
     "two_tower_text_only": {"towers.item_ids": "false"},
 }
 MODELS = (*OURS, EVERY_BASELINE)
-# A start that knows nothing needs more passes; where to stop is found on validation.
+# A start that knows nothing needs more passes, and its first ones may bring nothing: all are run,
+# and the best one on validation is kept.
 PASSES_OF_RANDOM_START = 2
 SETTINGS_OF_PROTOCOL: dict[str, dict[str, Any]] = {
     # New items are found by what their text means, which clicks alone would let drift.
@@ -96,7 +99,8 @@ def make_cells(
                 for model in MODELS:
                     changes = SETTINGS_OF_PROTOCOL.get(protocol, {}) | OURS.get(model, {})
                     if changes.get("towers.start") == "random":
-                        changes["train.epochs"] = PASSES_OF_RANDOM_START * config.train.epochs
+                        passes = PASSES_OF_RANDOM_START * config.train.epochs
+                        changes |= {"train.epochs": passes, "train.patience": passes}
                     made[source, protocol, model, seed] = Cell(
                         f"{path.stem}.{protocol}.{model}.seed-{seed}",
                         source,

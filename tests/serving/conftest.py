@@ -7,8 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy import sparse
 
 from tfrec_llm.keras_api import keras, tf
+from tfrec_llm.neighbours.neighbour_table import NeighbourTable
+from tfrec_llm.retrieval.add_neighbours import AddNeighbours
 from tfrec_llm.retrieval.brute_force_index import BruteForceIndex
 from tfrec_llm.retrieval.scann_index import ScannIndex
 from tfrec_llm.serving.saved_model import write_export
@@ -91,9 +94,15 @@ class World:
         self.max_k, self.max_history = max_k, max_history
         build = {
             "brute_force": BruteForceIndex,
+            "brute_force_and_neighbours": BruteForceIndex,
             "scann": ScannIndex,
             "scann_hashed": lambda rows: ScannIndex(rows, num_leaves=4, num_leaves_to_search=4),
         }[kind]
+        # Weights of neighbours that change the order, and none where they are left out.
+        self.near = draw.random((num_items, num_items)).astype(np.float32)
+        self.near *= (self.near > 0.8) * kind.endswith("neighbours")
+        np.fill_diagonal(self.near, 0.0)
+        table = NeighbourTable.from_matrix(sparse.csr_matrix(self.near), decay=0.5)
         self.servable = Servable(
             self.model,
             self.encoder,
@@ -105,6 +114,7 @@ class World:
             max_k=max_k,
             max_history=max_history,
             texts=self.titles,
+            neighbours=None if table.is_empty else AddNeighbours(table),
         )
 
     def user_embedding(self, text: str, history: list[str]) -> np.ndarray:
@@ -116,12 +126,22 @@ class World:
         mask = tf.ones((1, len(known)), tf.bool)
         return self.model.embed_users(rows, mask, features, tf.constant([has_text])).numpy()[0]
 
+    def added(self, history: list[str]) -> np.ndarray:
+        """What neighbours add: half as much for each item further back, adding up to 1."""
+        known = [self.item_ids.index(i) for i in history if i in self.item_ids]
+        known = known[-self.max_history :]
+        weights = [0.5 ** (len(known) - 1 - place) for place in range(len(known))]
+        total = np.zeros(len(self.item_ids), np.float32)
+        for item, weight in zip(known, weights, strict=True):
+            total += weight / sum(weights) * self.near[item]
+        return total
+
     def expected(
         self, text: str, history: list[str], exclude: list[str], k: int
     ) -> tuple[list[str], np.ndarray]:
         """Ranks by plain NumPy."""
         if text.strip() or any(i in self.item_ids for i in history):
-            scores = self.embeddings @ self.user_embedding(text, history)
+            scores = self.embeddings @ self.user_embedding(text, history) + self.added(history)
         else:
             scores = self.popularity
         gone = {*history, *exclude}
@@ -133,12 +153,12 @@ class World:
         return ids, np.concatenate([scores[order], padding])
 
 
-@pytest.fixture(scope="session")
-def world() -> World:
-    return World(40, "brute_force")
+@pytest.fixture(scope="session", params=["brute_force", "brute_force_and_neighbours"])
+def world(request: Any) -> World:
+    return World(40, request.param)
 
 
-@pytest.fixture(scope="session", params=["brute_force", "scann_hashed"])
+@pytest.fixture(scope="session", params=["brute_force_and_neighbours", "scann_hashed"])
 def exported(request: Any, tmp_path_factory: Any) -> tuple[World, Path]:
     """A world and the version folder of its export, for each way to search."""
     made = World(40, request.param)

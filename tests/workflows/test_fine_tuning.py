@@ -161,9 +161,10 @@ def test_the_run_holds_the_tuned_encoder_and_what_it_makes_of_the_items(
     names = [w.path for w in trained.encoder.backbone.weights]
     assert names == [w.path for w in preset.backbone.weights]
     features = trained.encoder.encode(trained.catalogue.texts)
-    embeddings = trained.model.embed_corpus(features)
+    is_new = trained.num_clicks == 0
+    embeddings = trained.model.embed_corpus(features, is_new)
     np.testing.assert_allclose(trained.item_embeddings, embeddings, atol=1e-5)
-    frozen = trained.model.embed_corpus(preset.encode(trained.catalogue.texts))
+    frozen = trained.model.embed_corpus(preset.encode(trained.catalogue.texts), is_new)
     assert np.abs(trained.item_embeddings - frozen).max() > 1e-3
 
 
@@ -188,12 +189,11 @@ def test_it_is_exported_and_answers_as_a_server_would(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("tuned_shop", ["full"], indirect=True)
 def test_the_zero_shot_baseline_is_the_encoder_from_before_the_tuning(
     tuned_shop: tuple[RunConfig, Path], trained_shop: Path
 ) -> None:
-    config, folder = tuned_shop
-    if config.encoder.mode != "full":
-        pytest.skip("one mode is enough")
+    _, folder = tuned_shop
     tuned, frozen = evaluate(folder, baselines=True), evaluate(trained_shop, baselines=True)
     zero_shot = [metrics["models"]["zero_shot"]["all"] for metrics in (tuned, frozen)]
     assert zero_shot[0] == zero_shot[1]
@@ -201,6 +201,7 @@ def test_the_zero_shot_baseline_is_the_encoder_from_before_the_tuning(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("tuned_shop", ["last_layers"], indirect=True)
 def test_a_finished_run_is_prepared_with_its_own_encoder(
     tuned_shop: tuple[RunConfig, Path],
 ) -> None:
@@ -209,14 +210,18 @@ def test_a_finished_run_is_prepared_with_its_own_encoder(
     prepared, _ = train_dataset(config, dataset, RunFolder(folder), resume=True)
     trained = TrainedModel.load(folder / "model")
     assert prepared.encoder.fingerprint == trained.encoder.fingerprint
-    found = trained.model.embed_corpus(prepared.item_features)
+    found = trained.model.embed_corpus(prepared.item_features, trained.num_clicks == 0)
     np.testing.assert_allclose(found, trained.item_embeddings, atol=1e-5)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("task", ["select epoch 2", "refit epoch 1"])
+@pytest.mark.parametrize(
+    ("tuned_shop", "task"),
+    [("lora", "refit epoch 1"), ("full", "select epoch 2")],
+    indirect=["tuned_shop"],
+)
 def test_a_killed_run_goes_on_to_what_an_unbroken_one_comes_to(
-    task: str, tuned_shop: tuple[RunConfig, Path], tmp_path: Path
+    tuned_shop: tuple[RunConfig, Path], task: str, tmp_path: Path
 ) -> None:
     config, whole = tuned_shop
     with pytest.raises(Killed):

@@ -81,12 +81,11 @@ class SasrecNetwork(keras.Model):
         """Runs the blocks."""
         length = tf.shape(sequences)[1]
         is_item = sequences >= 0
-        shown = tf.cast(is_item, tf.float32)[:, :, None]
         age = tf.range(length - 1, -1, -1)
         vectors = tf.gather(self.items.value, tf.maximum(sequences, 0))
         vectors = vectors * self.embedding_dim**0.5 + tf.gather(self.positions.value, age)
-        vectors = self.drop(vectors, training=training) * shown
-        # A padded position sees itself, so that its softmax is over something.
+        vectors = self.drop(vectors, training=training)
+        # Nobody sees padding but itself, so that its softmax is over something.
         sees = (age[:, None] <= age[None, :]) & is_item[:, None, :] | tf.eye(length, dtype=tf.bool)
         for block in self.blocks:
             query = block["query_norm"](vectors)
@@ -94,7 +93,6 @@ class SasrecNetwork(keras.Model):
             vectors = block["norm"](query + attended)
             hidden = self.drop(block["hidden"](vectors), training=training)
             vectors = vectors + self.drop(block["output"](hidden), training=training)
-            vectors = vectors * shown
         return self.last_norm(vectors)
 
     def sampled_softmax_loss(self, windows: Any, negatives: Any) -> Any:

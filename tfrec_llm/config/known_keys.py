@@ -88,7 +88,10 @@ def nearest_key(key: Key, value: Any) -> Key:
             score = max(score, 0.9)
         is_section = "properties" in known_keys()[known]
         return (
-            score + 0.15 * (key[:-1] == known[:-1]) + 0.1 * (isinstance(value, dict) == is_section)
+            score
+            + 0.15 * (key[:-1] == known[:-1])
+            + 0.1 * (isinstance(value, dict) == is_section)
+            + 0.01 * (known[0] == "train")  # `learning_rate` alone is hardly that of the encoder
         )
 
     return max(known_keys(), key=likeness)

@@ -88,8 +88,10 @@ class AddNeighbours(tf.Module):
         def dot(row: tuple[Any, Any]) -> Any:  # a row at a time: vectors of thousands of items
             return tf.linalg.matvec(tf.gather(embeddings, tf.maximum(row[0], 0)), row[1])
 
-        products = tf.map_fn(dot, (ordered, queries), fn_output_signature=tf.float32)
-        products = tf.reshape(products, tf.shape(ordered))
+        # A map over no row knows no shape: an empty one stands in, and is cut off.
+        stand_in = [[0, tf.maximum(1 - batch, 0)], [0, 0]]
+        rows = tf.pad(ordered, stand_in), tf.pad(queries, stand_in)
+        products = tf.map_fn(dot, rows, fn_output_signature=tf.float32)[:batch]
         whole = tf.where(is_first & (ordered >= 0), products + total, LOWEST_SCORE)
         best, places = tf.math.top_k(whole, found)
         best_numbers = tf.gather(ordered, places, batch_dims=1)

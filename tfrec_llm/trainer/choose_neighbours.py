@@ -27,11 +27,11 @@ from tfrec_llm.neighbours.shrunk_cosine import shrunk_cosine
 from tfrec_llm.neighbours.word_likeness import WordLikeness
 from tfrec_llm.progress import Progress, Silent
 
-WEIGHTS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
+WEIGHTS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
 SHRINKAGES = (5.0, 20.0, 100.0)
 DECAYS = (1.0, 0.8, 0.6)
-WORD_WEIGHTS = (0.1, 0.2, 0.5, 1.0, 2.0, 4.0)
-NEW_WEIGHTS = (0.0, 0.1, 0.2, 0.5, 1.0, 2.0, 4.0, 8.0)
+WORD_WEIGHTS = (0.1, 0.2, 0.5, 1.0, 2.0, 4.0, 8.0)
+NEW_WEIGHTS = (0.0, 0.1, 0.2, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
 NEW_ITEM_SCALES = (0.9, 1.0, 1.1, 1.2, 1.35, 1.5, 1.75, 2.0)
 NEW_SHARE = 0.1
 
