@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 
-from tfrec_llm.neighbours.words_of import words_of
 from tfrec_llm.encoders.load_encoder import load_encoder
 from tfrec_llm.encoders.word_encoder import WORD_WEIGHTS, WordEncoder
 from tfrec_llm.errors import CorruptFileError, EncoderError, UsageError
 from tfrec_llm.keras_api import tf
+from tfrec_llm.neighbours.words_of import words_of
 
 CORPUS = [
     "the blue sea, the sea",

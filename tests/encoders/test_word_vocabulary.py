@@ -9,10 +9,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tfrec_llm.neighbours.words_of import words_of
 from tfrec_llm.encoders.word_vocabulary import WordVocabulary, string_tensor, words_in_graph
 from tfrec_llm.errors import EncoderError, UsageError
 from tfrec_llm.keras_api import tf
+from tfrec_llm.neighbours.words_of import words_of
 
 # Up to U+2BFF and the scripts of words_of: letters that every Unicode version in use agrees on.
 CHARACTERS = st.one_of(

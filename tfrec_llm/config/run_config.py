@@ -180,7 +180,7 @@ class TowersSection(Section):
     )
     new_item_cost: Share = Field(
         0.02,
-        description="share of the validation NDCG@10 that may be given for showing new items, "
+        description="share of the validation NDCG@100 that may be given for showing new items, "
         "which have no clicks yet, more often",
     )
     num_layers: int = Field(1, ge=1, le=12, description="layers of a transformer history")

@@ -47,6 +47,11 @@ class AddNeighbours(tf.Module):
         """Returns how many items have a row of neighbours."""
         return int(self.numbers.shape[0])
 
+    @property
+    def width(self) -> int:
+        """Returns how many neighbours an item has at most."""
+        return int(self.numbers.shape[1])
+
     def __call__(
         self, scores: Any, numbers: Any, queries: Any, history: Any, embeddings: Any
     ) -> tuple[Any, Any]:

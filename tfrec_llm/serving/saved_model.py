@@ -80,6 +80,8 @@ def write_export(
         "index recall@10": recall,
         "tensorflow": tf.__version__,
     }
+    if servable.neighbours is not None:
+        facts["neighbours of an item, at most"] = servable.neighbours.width
     if servable.reranking is not None:
         facts["ranker"] = servable.reranking.facts
     try:

@@ -130,7 +130,8 @@ class TrainedModel:
             name: np.load(folder / f"{name}.npy", allow_pickle=False)
             for name in (*_ARRAYS, *_NEIGHBOUR_ARRAYS)
         }
-        near = NeighbourTable(*(arrays.pop(name) for name in _NEIGHBOUR_ARRAYS), decay)
+        numbers, weights = (arrays.pop(name) for name in _NEIGHBOUR_ARRAYS)
+        near = NeighbourTable(numbers, weights, decay)
         return cls(
             model=model,
             encoder=load_encoder(folder / "encoder"),

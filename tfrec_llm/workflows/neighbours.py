@@ -58,7 +58,7 @@ def chosen_neighbours(
     settings = chosen.settings
     progress.message(
         f"neighbours: weight {settings.weight} (new items {settings.new_weight}, of length "
-        f"{chosen.new_item_scale}), validation NDCG@10 {chosen.validation_ndcg_without:.4f} → "
+        f"{chosen.new_item_scale}), validation NDCG@100 {chosen.validation_ndcg_without:.4f} → "
         f"{chosen.validation_ndcg:.4f}"
     )
     return chosen
