@@ -9,6 +9,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from tfrec_llm.baselines.tuning import GRIDS
 from tfrec_llm.errors import CorruptFileError, UsageError
 from tfrec_llm.workflows.evaluate import evaluate
 
@@ -94,3 +95,13 @@ def test_a_model_that_was_changed_is_refused(trained_shop: Path, tmp_path: Path)
     (run / "model" / "item_embeddings.npy").write_bytes(b"")
     with pytest.raises(CorruptFileError, match=r"item_embeddings\.npy"):
         evaluate(run)
+
+
+def test_sasrec_is_measured_when_asked_for(
+    trained_shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(GRIDS, "sasrec", {"embedding_dim": (8,), "max_epochs": (1,)})
+    run = Path(shutil.copytree(trained_shop, tmp_path / "run"))
+    models = evaluate(run, sasrec=True)["models"]
+    assert set(models) == {"two_tower", "sasrec"}
+    assert models["sasrec"]["settings"]["num_epochs"] in (0, 1)
