@@ -142,9 +142,10 @@ def test_a_server_can_ask_every_signature(index: str, bookshop: Path) -> None:
     assert len(said["everything"]["item_ids"][0]) == 100, "k above max_k gives max_k"
     assert top[0] not in said["similar"]["item_ids"][0]
     assert said["example"]["item_ids"][0] == ids[0]
-    for name in ("user", "item"):
-        (vector,) = said[name]["embeddings"]
-        assert sum(x * x for x in vector) == pytest.approx(1.0, abs=1e-4)
+    (user,), (new_item,) = (said[name]["embeddings"] for name in ("user", "item"))
+    assert sum(x * x for x in user) == pytest.approx(1.0, abs=1e-4)
+    scale = json.loads((bookshop / "run/training.json").read_text())["neighbours"]["new_item_scale"]
+    assert sum(x * x for x in new_item) == pytest.approx(scale**2, abs=1e-4)
     assert (version / "assets.extra" / "tf_serving_warmup_requests").stat().st_size > 0
     stock = json.loads((version / "requires.json").read_text())["stock_tensorflow_serving"]
     assert stock == (index == "brute_force")
