@@ -76,6 +76,7 @@ class Ranked:
             world.servable.index,
             max_k=world.max_k,
             max_history=world.max_history,
+            neighbours=world.servable.neighbours,
             reranking=Reranking(
                 self.ranker, self.encoder, self.trained.item_tokens, CANDIDATES, weight
             ),
