@@ -28,7 +28,7 @@ def test_without_baselines_there_is_one_model(evaluated: tuple[Path, Any]) -> No
 
 def test_a_report_and_a_card_for_people_are_written(evaluated: tuple[Path, Any]) -> None:
     run, metrics = evaluated
-    recall = f"{metrics['models']['two_tower']['all']['recall@10']:.4f}".lstrip("0")
+    recall = f"{metrics['models']['two_tower']['all']['recall@10']:.4f}".lstrip("0")[:5]
     assert recall in (run / "report.html").read_text()
     assert "two_tower" in (run / "model_card.md").read_text()
 
