@@ -55,30 +55,30 @@ def test_vectors_that_know_all_are_left_alone() -> None:
     assert chosen.validation_ndcg == 1.0
 
 
-def test_new_items_that_stand_too_low_are_made_longer() -> None:
+def test_new_items_that_cost_nothing_keep_their_length() -> None:
     def embed(is_new: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
-        # Old targets have a score of 1, wrong items .9, targets that are new .8 × the scale.
+        # Old targets have a score of 1, wrong items .1, targets that are new .8 × the scale.
         users = np.eye(NUM_PAIRS, dtype=np.float32)
-        items = np.full((NUM_ITEMS, NUM_PAIRS), 0.9, np.float32)
+        items = np.full((NUM_ITEMS, NUM_PAIRS), 0.1, np.float32)
         for pair in range(NUM_PAIRS):
             items[2 * pair + 1, pair] = 0.8 * scale if is_new[2 * pair + 1] else 1.0
         return users, items
 
     chosen = choose_neighbours(_queries(), _interactions(), [""] * NUM_ITEMS, embed, seed=3)
-    assert chosen.new_item_scale > 1.1
+    assert chosen.new_item_scale == 1.0
 
 
 def test_new_items_never_stand_so_high_that_others_suffer() -> None:
     def embed(is_new: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
-        # Every new item scores .8 × the scale for everybody, old targets 1, all else .1.
+        # Every new item scores 1.2 × the scale for everybody, old targets 1, all else .1.
         items = np.full((NUM_ITEMS, NUM_PAIRS), 0.1, np.float32)
         items[1::2][np.eye(NUM_PAIRS, dtype=bool)] = 1.0
-        items[is_new] = 0.8 * scale
+        items[is_new] = 1.2 * scale
         return np.eye(NUM_PAIRS, dtype=np.float32), items
 
     options = {"new_item_cost": 0.02, "seed": 3}
     chosen = choose_neighbours(_queries(), _interactions(), [""] * NUM_ITEMS, embed, **options)
-    assert chosen.new_item_scale == 1.2  # the last at which they stay below 1
+    assert chosen.new_item_scale == 0.8  # the last at which they stay below 1
 
 
 def test_without_cases_the_towers_stay_alone() -> None:

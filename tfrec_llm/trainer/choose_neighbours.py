@@ -34,7 +34,8 @@ SHRINKAGES = (5.0, 20.0, 100.0)
 DECAYS = (1.0, 0.8, 0.6)
 WORD_WEIGHTS = (0.1, 0.2, 0.5, 1.0, 2.0, 4.0, 8.0)
 NEW_WEIGHTS = (0.0, 0.1, 0.2, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
-NEW_ITEM_SCALES = (0.9, 1.0, 1.1, 1.2, 1.35, 1.5, 1.75, 2.0)
+# Never above 1: a request by text alone shall find new items as it finds the others.
+NEW_ITEM_SCALES = (0.7, 0.8, 0.9, 1.0)
 NEW_SHARE = 0.1
 
 

@@ -134,7 +134,7 @@ def evaluate_prepared(
     # What the texts say of the items, whichever model ranks them; none where it is only learned.
     has_vectors = config.encoder.kind not in ("word_embedding", "none")
     item_vectors = mean_of_tokens(prepared.item_features) if has_vectors else None
-    if baselines:
+    if baselines or sasrec:
         # A zero-shot encoder has seen no clicks, so it is the one from before a fine-tuning.
         before = prepared.untuned or prepared
         tuned = tune_and_refit(
@@ -142,6 +142,7 @@ def evaluate_prepared(
             parts.train_and_validation,
             parts.validation,
             prepared.catalogue,
+            names=_names_of_baselines(baselines, sasrec, has_vectors),
             item_features=mean_of_tokens(before.item_features) if has_vectors else None,
             text_vectors=lambda texts: mean_of_tokens(
                 np.stack([before.text_features[t] for t in texts])
