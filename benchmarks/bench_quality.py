@@ -56,7 +56,8 @@ OURS: dict[str, dict[str, Any]] = {
         "towers.neighbours": 0,
         "train.text_search_weight": 0.0,
     },
-    "two_tower_text_only": {"towers.item_ids": "false"},
+    # Neighbours by clicks would bring the ids back in.
+    "two_tower_text_only": {"towers.item_ids": "false", "towers.neighbours": 0},
 }
 MODELS = (*OURS, EVERY_BASELINE)
 # A start that knows nothing needs more passes, and its first ones may bring nothing: all are run,
