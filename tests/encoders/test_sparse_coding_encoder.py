@@ -78,7 +78,8 @@ def test_a_saved_encoder_comes_back_the_same(coded, tmp_path):
     coded.save(tmp_path / "encoder")
     loaded = load_encoder(tmp_path / "encoder")
     assert loaded.fingerprint == coded.fingerprint and len(loaded.variables) == 4
-    assert np.array_equal(loaded.encode(TEXTS), coded.encode(TEXTS))
+    # Sums in another order, as threads share them out, move the last bit.
+    np.testing.assert_allclose(loaded.encode(TEXTS), coded.encode(TEXTS), atol=1e-6)
 
 
 def test_a_changed_file_of_the_coded_encoder_is_named(coded, tmp_path):

@@ -43,7 +43,7 @@ def test_the_preset_is_read_by_an_encoder_and_tells_how_it_was_made(toy):
     encoder = TextEncoder.from_preset(folder, max_tokens=16)
     vectors = encoder.encode(["三体", "sea ship", ""])
     assert vectors.shape == (3, 32) and np.isfinite(vectors).all()
-    np.testing.assert_array_equal(TextEncoder.load(folder).encode(["三体"])[0], vectors[0])
+    np.testing.assert_allclose(TextEncoder.load(folder).encode(["三体"])[0], vectors[0], atol=1e-5)
     written = json.loads((folder / "pretraining.json").read_text())
     assert written == json.loads(json.dumps(report)) and written["texts"] == 225
     assert not list(folder.parent.glob(".*"))
