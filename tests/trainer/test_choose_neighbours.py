@@ -6,7 +6,12 @@ import numpy as np
 from scipy import sparse
 
 from tfrec_llm.data.queries import Queries
-from tfrec_llm.trainer.choose_neighbours import _Cases, choose_neighbours
+from tfrec_llm.trainer.choose_neighbours import (
+    _best_for_new_items,
+    _Cases,
+    _Trial,
+    choose_neighbours,
+)
 
 NUM_PAIRS = 30  # items 2i and 2i+1 are always taken together
 NUM_ITEMS = 2 * NUM_PAIRS
@@ -93,3 +98,28 @@ def test_a_target_that_ties_stands_last_and_the_history_does_not_count() -> None
     cases = _Cases([np.array([0])], np.array([2]), 4)
     # item 0 is seen, item 1 ties with the target: second place
     assert np.isclose(cases.ndcg(np.array([[9.0, 1.0, 1.0, 0.0]])), 1.0 / np.log2(3.0))
+
+
+def _trial(weight: float, as_it_is: float, with_taken: float, of_new: float) -> _Trial:
+    return _Trial(1.0, weight, 1.0, as_it_is, with_taken, of_new)
+
+
+def test_words_reach_as_far_as_finds_new_items_best_within_the_cost() -> None:
+    trials = [
+        _trial(1.0, 0.100, 0.100, 0.01),
+        _trial(2.0, 0.099, 0.100, 0.03),
+        _trial(3.0, 0.099, 0.097, 0.05),  # costs 3 % with the items taken for new
+        _trial(4.0, 0.090, 0.099, 0.07),  # costs 10 % with those that are new
+    ]
+    assert _best_for_new_items(trials, 0.02).weight == 2.0
+    assert _best_for_new_items(trials, 0.05).weight == 3.0
+    assert _best_for_new_items(trials, 0.2).weight == 4.0
+
+
+def test_where_every_place_costs_too_much_the_cheapest_is_taken() -> None:
+    trials = [_trial(1.0, 0.1, 0.05, 0.5), _trial(2.0, 0.09, 0.1, 0.1)]
+    assert _best_for_new_items(trials, 0.02).weight == 2.0
+
+
+def test_without_a_hit_to_lose_nothing_costs() -> None:
+    assert _best_for_new_items([_trial(1.0, 0.0, 0.0, 0.0)], 0.0).weight == 1.0

@@ -25,6 +25,8 @@ class NeighbourSettings:
         weight: float >= 0, of the likeness by clicks.
         word_weight: float >= 0, of the likeness by words of two items with clicks.
         new_weight: float >= 0, of the likeness by words where one of the two is new.
+        sharpness: float > 0, power to which that likeness is raised: above 1, a book of the same
+            series counts for more than several that share a common word.
         shrinkage: float >= 0, pulls likeness by clicks that rests on few users towards 0.
         decay: float in (0, 1], weight of an item of the history against the one after it.
         num_neighbours: int >= 1, kept of each item by each kind of likeness.
@@ -33,6 +35,7 @@ class NeighbourSettings:
     weight: float = 0.0
     word_weight: float = 0.0
     new_weight: float = 0.0
+    sharpness: float = 1.0
     shrinkage: float = 20.0
     decay: float = 0.8
     num_neighbours: int = 100
@@ -69,5 +72,6 @@ def find_neighbours(
         if settings.word_weight:
             matrix = matrix + np.float32(settings.word_weight) * words.pairs(~is_new, ~is_new, most)
         if settings.new_weight:
-            matrix = matrix + np.float32(settings.new_weight) * words.new_pairs(is_new, most)
+            by_words = words.new_pairs(is_new, most).power(settings.sharpness)
+            matrix = matrix + np.float32(settings.new_weight) * by_words
     return NeighbourTable.from_matrix(matrix.tocsr(), settings.decay)

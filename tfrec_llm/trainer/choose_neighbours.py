@@ -5,10 +5,13 @@ In this order, each with what was chosen before:
 1. Old items: the weight of the likeness by clicks, its shrinkage, and how fast a history fades;
    then the weight of the likeness by words.
 2. New items: one item in ten is taken for new, that is, known by its text alone, in towers and
-   neighbours. The likeness by words gets the weight that orders new items among themselves best.
-3. How high new items stand among the others: as high as costs no more than a given share of
-   NDCG@100, with these new items and with those that are really there alone. Left to the best NDCG,
-   a new item would hardly ever be shown, and never get its first click.
+   neighbours. The likeness by words, at each of some sharpnesses, gets the weight that orders new
+   items among themselves best.
+3. How high new items stand among the others: the length of their vectors, the sharpness, and how
+   far their neighbours by words reach. Of what costs no more than a given share of NDCG@100, with
+   these new items and with those that are really there alone, that which finds new items best
+   among all. Left to the best NDCG of all, a new item would hardly ever be shown, and never get its
+   first click.
 
 NDCG is taken at 100, where a few thousand cases tell settings apart better than at 10.
 """
@@ -16,7 +19,7 @@ NDCG is taken at 100, where a few thousand cases tell settings apart better than
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -36,6 +39,9 @@ WORD_WEIGHTS = (0.1, 0.2, 0.5, 1.0, 2.0, 4.0, 8.0)
 NEW_WEIGHTS = (0.0, 0.1, 0.2, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
 # Never above 1: a request by text alone shall find new items as it finds the others.
 NEW_ITEM_SCALES = (0.7, 0.8, 0.9, 1.0)
+SHARPNESSES = (1.0, 1.5, 2.0)
+# Of the weight that orders new items among themselves; only those who have a history feel it.
+REACHES = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
 NEW_SHARE = 0.1
 
 
@@ -119,44 +125,89 @@ def choose_neighbours(
     taken = is_new | (np.random.default_rng(seed).random(num_items) < NEW_SHARE)
     old = sparse.diags((~taken).astype(np.float32))
     between_old = settings.weight * by_clicks[settings.shrinkage] + settings.word_weight * by_words
-    from_old = (profile @ old @ between_old @ old).toarray()
-    from_new = (profile @ words.new_pairs(taken, num_neighbours)).toarray()
-    users, items = embed(taken, 1.0)
-    is_target_new = taken[cases.targets]
-    products, new_weight, best_new = users[rows] @ items.T, 0.0, -1.0
-    for weight in NEW_WEIGHTS:
-        reached = cases.ndcg(products + weight * from_new, among=taken, only=is_target_new)
-        if reached > best_new:
-            best_new, new_weight = reached, weight
-    really_new = (profile @ words.new_pairs(is_new, num_neighbours)).toarray()
     from_known = (profile @ between_old).toarray()
-    as_it_is, with_taken = {}, {}
+    from_old = (profile @ old @ between_old @ old).toarray()
+    is_target_new = taken[cases.targets]
+    taken_pairs = words.new_pairs(taken, num_neighbours)
+    new_pairs = words.new_pairs(is_new, num_neighbours)
+    users, items = embed(taken, 1.0)
+    products = users[rows] @ items.T
+    shapes = []  # sharpness, its weight among new items, what it adds with those taken, as it is
+    for sharpness in SHARPNESSES:
+        from_taken = profile @ taken_pairs.power(sharpness)
+        dense, best_new, new_weight = from_taken.toarray(), -1.0, 0.0
+        for weight in NEW_WEIGHTS:
+            reached = cases.ndcg(products + weight * dense, among=taken, only=is_target_new)
+            if reached > best_new:
+                best_new, new_weight = reached, weight
+        shapes.append((sharpness, new_weight, from_taken, profile @ new_pairs.power(sharpness)))
+    trials = []
     for scale in NEW_ITEM_SCALES:
-        weight = scale * new_weight
         users, items = embed(is_new, scale)
-        as_it_is[scale] = cases.ndcg(users[rows] @ items.T + from_known + weight * really_new)
+        as_it_is = users[rows] @ items.T + from_known
         users, items = embed(taken, scale)
-        with_taken[scale] = cases.ndcg(users[rows] @ items.T + from_old + weight * from_new)
-    scale = _highest(NEW_ITEM_SCALES, (as_it_is, with_taken), new_item_cost)
-    progress.message(f"new items of length {scale}: NDCG@100 with them {with_taken[scale]:.4f}")
+        with_taken = users[rows] @ items.T + from_old
+        for sharpness, new_weight, from_taken, from_new in shapes:
+            added_taken, added_new = from_taken.toarray(), from_new.toarray()
+            for reach in REACHES if new_weight else (1.0,):
+                weight = scale * reach * new_weight
+                scores = with_taken + weight * added_taken
+                trials.append(
+                    _Trial(
+                        scale=scale,
+                        weight=weight,
+                        sharpness=sharpness,
+                        as_it_is=cases.ndcg(as_it_is + weight * added_new),
+                        with_taken=cases.ndcg(scores),
+                        of_new=cases.ndcg(scores, only=is_target_new),
+                    )
+                )
+    trial = _best_for_new_items(trials, new_item_cost)
+    progress.message(
+        f"new items of length {trial.scale}, words of weight {trial.weight:g}, sharpness "
+        f"{trial.sharpness}: NDCG@100 of new ones {trial.of_new:.4f}, of all with them "
+        f"{trial.with_taken:.4f}"
+    )
     return ChosenNeighbours(
-        settings=replace(settings, new_weight=scale * new_weight),
-        new_item_scale=scale,
+        settings=replace(settings, new_weight=trial.weight, sharpness=trial.sharpness),
+        new_item_scale=trial.scale,
         validation_ndcg=best,
         validation_ndcg_without=without,
     )
 
 
-def _highest(
-    scales: Sequence[float], reached: Sequence[Mapping[float, float]], cost: float
-) -> float:
-    """Returns the highest scale that costs no more than it may; where all cost more, the lowest."""
-    good = [
-        scale
-        for scale in scales
-        if all(by[scale] >= (1.0 - cost) * max(by.values()) for by in reached)
-    ]
-    return max(good, default=min(scales))
+@dataclass(frozen=True)
+class _Trial:
+    """One way to place new items, and the NDCG@100 that it reaches in three respects."""
+
+    scale: float
+    weight: float
+    sharpness: float
+    as_it_is: float
+    with_taken: float
+    of_new: float
+
+
+def _best_for_new_items(trials: Sequence[_Trial], cost: float) -> _Trial:
+    """Returns what finds new items best and costs no more than it may.
+
+    Where everything costs more, what costs least.
+    """
+    most_as_it_is = max(trial.as_it_is for trial in trials)
+    most_with_taken = max(trial.with_taken for trial in trials)
+
+    def kept(trial: _Trial) -> float:
+        shares = [1.0]
+        if most_as_it_is:
+            shares.append(trial.as_it_is / most_as_it_is)
+        if most_with_taken:
+            shares.append(trial.with_taken / most_with_taken)
+        return min(shares)
+
+    good = [trial for trial in trials if kept(trial) >= 1.0 - cost]
+    if not good:
+        return max(trials, key=kept)
+    return max(good, key=lambda trial: (trial.of_new, trial.scale, trial.weight))
 
 
 class _Cases:
