@@ -70,6 +70,28 @@ def test_how_much_an_approximate_index_finds_is_told(
     assert summary["index"]["num_leaves"] == 4 and 0.9 <= summary["index_recall@10"] <= 1.0
 
 
+@pytest.mark.slow
+def test_inverted_lists_need_no_op_that_stock_tensorflow_serving_lacks(
+    trained_shop: Path, tmp_path: Path
+) -> None:
+    run = Path(shutil.copytree(trained_shop, tmp_path / "run"))
+    config = (run / "config.yaml").read_text().replace("num_lists: null", "num_lists: 5")
+    (run / "config.yaml").write_text(config)
+    summary = export(run, tmp_path / "export", index="ivf")
+    assert summary["index"]["kind"] == "ivf" and summary["index"]["num_lists"] == 5
+    assert summary["stock_tensorflow_serving"] and summary["index_recall@10"] >= 0.9
+    exact = load(export(run, tmp_path / "exact", index="brute_force")["path"])
+    asked = {"text": "a story of the sea", "k": 5}
+    assert load(tmp_path / "export").recommend(**asked)[0] == exact.recommend(**asked)[0]
+
+
+def test_auto_says_why_it_chose_the_index(quick: Any) -> None:
+    summary = quick(index="auto", serve_on="scann")
+    assert summary["index"]["kind"] == "brute_force"
+    assert "exactly, on any server" in summary["index_reason"]
+    assert quick(index="brute_force")["index_reason"] is None
+
+
 def test_an_index_that_finds_too_little_is_refused(
     with_leaves: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

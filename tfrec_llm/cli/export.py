@@ -16,7 +16,16 @@ class IndexKind(str, enum.Enum):
     """The values of `--index`."""
 
     scann = "scann"
+    ivf = "ivf"
     brute_force = "brute_force"
+    auto = "auto"
+
+
+class Server(str, enum.Enum):
+    """The values of `--serve-on`."""
+
+    stock = "stock"
+    scann = "scann"
 
 
 def export(
@@ -28,7 +37,17 @@ def export(
     index: Annotated[
         IndexKind | None,
         typer.Option(
-            "--index", help="scann is approximate, brute_force exact. Default: as configured."
+            "--index",
+            help="scann and ivf are approximate, brute_force exact; auto chooses by the size of "
+            "the corpus and the server. Default: as configured.",
+        ),
+    ] = None,
+    serve_on: Annotated[
+        Server | None,
+        typer.Option(
+            "--serve-on",
+            help="For auto: stock TensorFlow Serving, or one built with ScaNN's ops. Default: as "
+            "configured.",
         ),
     ] = None,
     max_k: Annotated[
@@ -50,6 +69,11 @@ def export(
         from tfrec_llm.workflows.export import export as export_run
 
         summary = export_run(
-            run, out, index=None if index is None else index.value, max_k=max_k, progress=progress
+            run,
+            out,
+            index=None if index is None else index.value,
+            serve_on=None if serve_on is None else serve_on.value,
+            max_k=max_k,
+            progress=progress,
         )
     output.print_summary(summary)

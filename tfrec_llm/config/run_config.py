@@ -276,11 +276,14 @@ class EvaluateSection(Section):
 class IndexSection(Section):
     """The top-k index inside the export. null: chosen by the size of the corpus."""
 
-    kind: Literal["scann", "brute_force"] = "scann"
+    kind: Literal["scann", "ivf", "brute_force", "auto"] = "scann"
+    serve_on: Literal["stock", "scann"] = Field("stock", description="the server, for kind auto")
     max_k: int = Field(100, ge=1, le=10_000)
     num_leaves: int | None = Field(None, ge=1)
     num_leaves_to_search: int | None = Field(None, ge=1)
     num_reordering_candidates: int | None = Field(None, ge=1)
+    num_lists: int | None = Field(None, ge=1, description="of the kind ivf")
+    num_lists_to_search: int | None = Field(None, ge=1, description="of the kind ivf")
     min_recall: float = Field(0.9, ge=0.0, le=1.0, description="against exact search, or refused")
 
 

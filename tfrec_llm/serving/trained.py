@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,8 +23,7 @@ from tfrec_llm.models.two_tower_model import TwoTowerModel
 from tfrec_llm.models.variables_file import restore_variables, save_variables
 from tfrec_llm.neighbours.neighbour_table import NeighbourTable
 from tfrec_llm.retrieval.add_neighbours import AddNeighbours
-from tfrec_llm.retrieval.brute_force_index import BruteForceIndex
-from tfrec_llm.retrieval.scann_index import ScannIndex
+from tfrec_llm.retrieval.build_index import build_index
 from tfrec_llm.serving.servable import Servable
 from tfrec_llm.serving.trained_ranker import TrainedRanker
 from tfrec_llm.towers.item_tower import ItemTower
@@ -147,32 +147,19 @@ class TrainedModel:
         *,
         index: str = "scann",
         max_k: int = 100,
-        num_leaves: int | None = None,
-        num_leaves_to_search: int | None = None,
-        num_reordering_candidates: int | None = None,
+        index_options: Mapping[str, Any] | None = None,
     ) -> Servable:
         """Joins model, encoder and an index to what can be asked and exported.
 
         Args:
-            index: `scann` or `brute_force`.
+            index: `scann`, `ivf` or `brute_force`.
             max_k: int, the most items of an answer.
-            num_leaves: of ScaNN; None chooses by the size of the corpus, as the next two.
-            num_leaves_to_search: of ScaNN.
-            num_reordering_candidates: of ScaNN.
+            index_options: arguments of that kind of index; what is None or not given is chosen by
+                the size of the corpus.
 
         Returns: `Servable`.
         """
-        built: Any
-        if index == "scann":
-            options = {"num_reordering_candidates": num_reordering_candidates}
-            built = ScannIndex(
-                self.item_embeddings,
-                num_leaves=num_leaves,
-                num_leaves_to_search=num_leaves_to_search,
-                **{k: v for k, v in options.items() if v is not None},
-            )
-        else:
-            built = BruteForceIndex(self.item_embeddings)
+        built = build_index(index, self.item_embeddings, index_options, self.sample_queries)
         return Servable(
             model=self.model,
             encoder=self.encoder,

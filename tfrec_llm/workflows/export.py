@@ -8,10 +8,13 @@ from typing import Any
 from tfrec_llm.config.run_config import IndexSection
 from tfrec_llm.errors import UsageError
 from tfrec_llm.progress import Progress, Silent
+from tfrec_llm.retrieval.build_index import KINDS, choose_kind
 from tfrec_llm.serving.requirements_file import read_requirements
 from tfrec_llm.serving.saved_model import write_export
 from tfrec_llm.serving.trained import TrainedModel
 from tfrec_llm.workflows.run_folder import RunFolder
+
+_IVF_RECALL = 0.95
 
 
 def export(
@@ -19,6 +22,7 @@ def export(
     out: str | Path,
     *,
     index: str | None = None,
+    serve_on: str | None = None,
     max_k: int | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
@@ -27,11 +31,15 @@ def export(
     Args:
         run: folder of a finished training.
         out: folder of versions.
-        index: `scann` or `brute_force`; None for the kind of the run's configuration.
+        index: `scann`, `ivf`, `brute_force` or `auto`; None for the kind of the run's
+            configuration.
+        serve_on: `stock` or `scann`, the server that `auto` chooses for; None for that of the
+            configuration.
         max_k: int, the most items of an answer; None for that of the configuration.
         progress: listener.
 
-    Returns: `path`, `version`, `index` (its settings), `index_recall@10`, `size_bytes`,
+    Returns: `path`, `version`, `index` (its settings), `index_reason` (None where the kind was
+        given), `index_recall@10`, `size_bytes`,
         `stock_tensorflow_serving`, and `ranker_item_tokens_bytes`, None without a ranker.
 
     Raises:
@@ -40,8 +48,9 @@ def export(
     """
     folder = RunFolder.open_trained(run)
     metrics = folder.read_json("metrics.json")
+    given = {"kind": index, "serve_on": serve_on, "max_k": max_k}
     settings = folder.config.index.model_copy(
-        update={k: v for k, v in {"kind": index, "max_k": max_k}.items() if v is not None}
+        update={name: value for name, value in given.items() if value is not None}
     )
     return export_trained(
         TrainedModel.load(folder.model), out, settings, folder.training or {}, metrics, progress
@@ -58,15 +67,16 @@ def export_trained(
 ) -> dict[str, Any]:
     """Exports a model in memory; see `export`."""
     progress = progress or Silent()
-    if settings.kind not in ("scann", "brute_force"):
-        raise UsageError(f"`index` must be scann or brute_force, got {settings.kind!r}.")
-    progress.message(f"building the {settings.kind} index over {len(trained.catalogue)} items")
+    kind: str = settings.kind
+    reason = None
+    if kind == "auto":
+        kind, reason = choose_kind(len(trained.catalogue), settings.serve_on)
+        progress.message(f"index {kind}: {reason}")
+    if kind not in KINDS:
+        raise UsageError(f"`index` must be auto or one of {', '.join(KINDS)}, got {kind!r}.")
+    progress.message(f"building the {kind} index over {len(trained.catalogue)} items")
     servable = trained.servable(
-        index=settings.kind,
-        max_k=settings.max_k,
-        num_leaves=settings.num_leaves,
-        num_leaves_to_search=settings.num_leaves_to_search,
-        num_reordering_candidates=settings.num_reordering_candidates,
+        index=kind, max_k=settings.max_k, index_options=_options(kind, settings)
     )
     card: dict[str, Any] = {
         key: training[key] for key in ("data", "encoder", "seed", "versions") if key in training
@@ -89,6 +99,7 @@ def export_trained(
         "path": str(version),
         "version": int(version.name),
         "index": servable.index.parameters,
+        "index_reason": reason,
         "index_recall@10": requires["index_recall@10"],
         "size_bytes": sum(p.stat().st_size for p in version.rglob("*") if p.is_file()),
         "stock_tensorflow_serving": requires["stock_tensorflow_serving"],
@@ -96,3 +107,17 @@ def export_trained(
             None if servable.reranking is None else servable.reranking.item_tokens_bytes
         ),
     }
+
+
+def _options(kind: str, settings: IndexSection) -> dict[str, Any]:
+    """Returns what the configuration says of a kind of index."""
+    if kind == "scann":
+        names = ("num_leaves", "num_leaves_to_search", "num_reordering_candidates")
+        return {name: getattr(settings, name) for name in names}
+    if kind == "ivf":
+        return {
+            "num_lists": settings.num_lists,
+            "num_lists_to_search": settings.num_lists_to_search,
+            "min_recall": max(_IVF_RECALL, settings.min_recall),
+        }
+    return {}
