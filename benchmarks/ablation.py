@@ -42,6 +42,7 @@ SETTINGS: dict[str, Any] = {
     "towers.embedding_dim": 128,
     "towers.history": "mean",
     "towers.max_history": 20,
+    "towers.neighbours": 0,
     "towers.text_start_share": 0.4,
     "text.max_tokens": 64,
     "train.epochs": 6,
@@ -108,6 +109,7 @@ def factors(pretrained: str | None, random_weights: str) -> dict[str, Factor]:
         "model": {
             "two_tower": ({}, TRAINED),
             **factorisations,
+            "two_tower_with_neighbours": ({"towers.neighbours": 100}, TRAINED),
             "two_tower_reranked": ({"ranker.train": "true"}, "two_tower_reranked"),
             **{f"baseline_{name}": ({}, name) for name in BASELINES},
         },
