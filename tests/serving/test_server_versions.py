@@ -75,6 +75,8 @@ def test_versions_change_under_load_a_broken_one_does_not_and_sigterm_drains(
     exported: tuple[Any, Path], copied: Path, serve: Callable[..., Any]
 ) -> None:
     world = exported[0]
+    if world.near.any():
+        pytest.skip("one kind of index is enough")
     server = serve(copied, "--poll-seconds", "0.1", "--no-batching")
     assert server.name == "books"
     expected = world.expected("sand", ["i1", "i2"], [], 5)[0]

@@ -18,6 +18,7 @@ Arrays = dict[str, np.ndarray]
 """Arrays by the name of an input or output; strings are object arrays of bytes."""
 
 _SAID_BY_ASSERTION = re.compile(r"assertion failed: \[([^\]]*)\]")
+_OP = re.compile(r" ?\[Op:[^\]]*\]$")
 _NOISE = ("Graph execution error", "Detected at node", "<stack traces", "\t [[")
 _CODES = {
     "InvalidArgumentError": "INVALID_ARGUMENT",
@@ -75,26 +76,32 @@ class LoadedVersion:
         version.warm_up()
         return version
 
-    def warm_up(self) -> int:
-        """Replays the version's own warm-up requests.
+    def warm_up(self) -> None:
+        """Replays the version's own warm-up requests, and asks each other signature once.
 
-        Returns: how many there were; 0 without the file.
+        The file leaves out signatures with a scalar `k`, whose first answer would be slow too.
 
         Raises: RequestError when one is not answered.
         """
-        path = self.folder / WARMUP_FILE
-        if not path.is_file():
-            return 0
+        replayed = self._replay() if (self.folder / WARMUP_FILE).is_file() else set()
+        for name, inputs in self.inputs.items():
+            if name not in replayed:
+                self.run(name, {key: _any_value(tensor) for key, tensor in inputs.items()})
+
+    def _replay(self) -> set[str]:
+        """Asks what the file holds, and returns the signatures that it asked."""
         tf = plain_tensorflow()
         from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
-        count = 0
-        for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
+        asked = set()
+        records = tf.data.TFRecordDataset(str(self.folder / WARMUP_FILE))
+        for record in records.as_numpy_iterator():
             request = PredictionLog.FromString(record).predict_log.request
             arrays = {name: tf.make_ndarray(value) for name, value in request.inputs.items()}
-            self.run(request.model_spec.signature_name or "serving_default", arrays)
-            count += 1
-        return count
+            name = request.model_spec.signature_name or "serving_default"
+            self.run(name, arrays)
+            asked.add(name)
+        return asked
 
     def run(self, signature: str, arrays: Arrays) -> Arrays:
         """Answers a request whose inputs have the dtypes and shapes of the signature.
@@ -126,10 +133,16 @@ def _tensor(info: Any) -> Tensor:
     return Tensor(dtype, tuple(d.size if d.size >= 0 else None for d in info.tensor_shape.dim))
 
 
+def _any_value(tensor: Tensor) -> np.ndarray:
+    """Returns one row with one value, or the scalar 1: something that every signature takes."""
+    shape = [1 if size is None else size for size in tensor.shape]
+    return np.full(shape, b"warm up", object) if tensor.dtype == "string" else np.ones(shape, int)
+
+
 def _short(message: str) -> str:
     """Returns what an assertion of the graph says, or the first lines that are no trace."""
     said = _SAID_BY_ASSERTION.search(message)
     if said:
         return said.group(1)
     lines = [line for line in message.splitlines() if line and not line.startswith(_NOISE)]
-    return " ".join(" ".join(lines).split())[:500]
+    return _OP.sub("", " ".join(" ".join(lines).split()))[:500]
