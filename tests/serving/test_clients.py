@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.server
 import json
 import socket
+import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -124,6 +125,18 @@ def test_each_wait_is_about_twice_the_last() -> None:
     assert len(waits) == 4
     for number, wait in enumerate(waits):
         assert 0.05 * 2**number <= wait <= 0.15 * 2**number
+
+
+def test_neither_server_nor_clients_load_keras() -> None:
+    code = """
+import sys
+import tfrec_llm.serving.client
+assert "tensorflow" not in sys.modules
+import tfrec_llm.serving.server.service
+print(sorted({"keras", "tf_keras", "keras_hub"} & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
 
 
 def test_wrong_arguments_are_usage_errors() -> None:

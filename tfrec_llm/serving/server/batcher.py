@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -213,6 +213,6 @@ def split(answer: Arrays, rows: Sequence[int]) -> list[Arrays]:
 def _widened(array: np.ndarray, width: int) -> np.ndarray:
     if array.shape[1] == width:
         return array
-    wide: Any = np.full((array.shape[0], width), b"", object)
+    wide = np.full((array.shape[0], width), b"", dtype=np.object_)
     wide[:, : array.shape[1]] = array
     return wide

@@ -182,7 +182,8 @@ def _from_columns(columns: Any, inputs: Inputs) -> dict[str, np.ndarray]:
     for name, tensor in inputs.items():
         if name not in columns:
             raise RequestError(f"Missing named input: {name} in 'inputs' object.")
-        shape, values = _shape(columns[name]), []
+        shape = _shape(columns[name])
+        values: list[Any] = []
         _fill(columns[name], shape, 0, tensor.dtype, values)
         if len(shape) == 1 and len(tensor.shape) == 2 and not shape[0]:
             shape = [0, 0]  # no rows: JSON cannot say how wide they are
@@ -201,7 +202,7 @@ def _is_base64(value: dict[str, Any]) -> bool:
 
 def _shape(value: Any) -> list[int]:
     """Returns the shape that the first elements give."""
-    shape = []
+    shape: list[int] = []
     while isinstance(value, list) and len(shape) < _MAX_RANK:
         shape.append(len(value))
         if not value:

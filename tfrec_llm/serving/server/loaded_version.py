@@ -12,11 +12,11 @@ from tfrec_llm.errors import RequestError
 from tfrec_llm.serving.loaded import load
 from tfrec_llm.serving.plain_tensorflow import plain_tensorflow
 from tfrec_llm.serving.signatures import Tensor
-from tfrec_llm.serving.warmup import WARMUP_FILE
 
 Arrays = dict[str, np.ndarray]
 """Arrays by the name of an input or output; strings are object arrays of bytes."""
 
+_WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
 _SAID_BY_ASSERTION = re.compile(r"assertion failed: \[([^\]]*)\]")
 _OP = re.compile(r" ?\[Op:[^\]]*\]$")
 _NOISE = ("Graph execution error", "Detected at node", "<stack traces", "\t [[")
@@ -83,10 +83,10 @@ class LoadedVersion:
 
         Raises: RequestError when one is not answered.
         """
-        replayed = self._replay() if (self.folder / WARMUP_FILE).is_file() else set()
+        replayed = self._replay() if (self.folder / _WARMUP_FILE).is_file() else set()
         for name, inputs in self.inputs.items():
             if name not in replayed:
-                self.run(name, {key: _any_value(tensor) for key, tensor in inputs.items()})
+                self.run(name, {key: _any_value(key, tensor) for key, tensor in inputs.items()})
 
     def _replay(self) -> set[str]:
         """Asks what the file holds, and returns the signatures that it asked."""
@@ -94,7 +94,7 @@ class LoadedVersion:
         from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
         asked = set()
-        records = tf.data.TFRecordDataset(str(self.folder / WARMUP_FILE))
+        records = tf.data.TFRecordDataset(str(self.folder / _WARMUP_FILE))
         for record in records.as_numpy_iterator():
             request = PredictionLog.FromString(record).predict_log.request
             arrays = {name: tf.make_ndarray(value) for name, value in request.inputs.items()}
@@ -133,10 +133,12 @@ def _tensor(info: Any) -> Tensor:
     return Tensor(dtype, tuple(d.size if d.size >= 0 else None for d in info.tensor_shape.dim))
 
 
-def _any_value(tensor: Tensor) -> np.ndarray:
+def _any_value(name: str, tensor: Tensor) -> np.ndarray:
     """Returns one row with one value, or the scalar 1: something that every signature takes."""
     shape = [1 if size is None else size for size in tensor.shape]
-    return np.full(shape, b"warm up", object) if tensor.dtype == "string" else np.ones(shape, int)
+    if tensor.dtype != "string":
+        return np.ones(shape, tensor.dtype)
+    return np.full(shape, b"" if name == "examples" else b"warm up", object)
 
 
 def _short(message: str) -> str:

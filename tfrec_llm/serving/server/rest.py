@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from collections.abc import Callable
+from typing import Any, TypeVar
 from urllib.parse import unquote
 
 from starlette.applications import Starlette
@@ -15,9 +17,10 @@ from starlette.routing import Route
 from tfrec_llm.errors import RequestError
 from tfrec_llm.progress import Progress
 from tfrec_llm.serving.server import json_requests, protos
-from tfrec_llm.serving.server.metrics import CONTENT_TYPE
+from tfrec_llm.serving.server.metrics import CONTENT_TYPE, Measured
 from tfrec_llm.serving.server.predictor import Predictor, Target
 
+T = TypeVar("T")
 METRICS_PATH = "/monitoring/prometheus/metrics"
 _WHICH = r"/v1/models/([^/:]+)(?:/versions/(\d+)|/labels/([^/:]+))?"
 _PREDICT = re.compile(_WHICH + r":(classify|regress|predict)", re.IGNORECASE | re.ASCII)
@@ -34,6 +37,7 @@ _HTTP = {
     "UNAVAILABLE": 503,
     "DEADLINE_EXCEEDED": 504,
 }
+_LARGE = 1 << 16  # bytes
 _MAX_INT64 = 2**63 - 1
 
 
@@ -74,9 +78,9 @@ class _Rest:
             self._progress.message(f"Internal error: {type(error).__name__}: {error}")
             return _refused(f"Internal error: {type(error).__name__}", 500)
 
-    async def _predicted(self, target: Target, body: bytes, measured: object) -> bytes:
+    async def _predicted(self, target: Target, body: bytes, measured: Measured) -> bytes:
         try:
-            document = json_requests.parse_body(body)
+            document = await _beside(len(body), json_requests.parse_body, body)
             is_row_format = False
 
             def arrays_of(inputs: json_requests.Inputs) -> json_requests.Arrays:
@@ -88,7 +92,8 @@ class _Rest:
             _, answer = await self._predictor.ask(target, signature, arrays_of, measured)
         except RecursionError:
             raise RequestError("JSON Parse error: Values are nested too deeply.") from None
-        return json_requests.answer_body(answer, is_row_format)
+        size = sum(array.nbytes for array in answer.values())
+        return await _beside(size, json_requests.answer_body, answer, is_row_format)
 
     def _told(self, target: Target, is_metadata: bool) -> bytes:
         versions = self._predictor.versions
@@ -147,6 +152,13 @@ def _target(name: str, version: str | None, label: str | None) -> Target:
         raise RequestError(f"Failed to convert version: {version[:30]} to numeric.")
     number = None if version is None else int(version)
     return Target(unquote(name), number, unquote(label or ""))
+
+
+async def _beside(size: int, function: Callable[..., T], *arguments: Any) -> T:
+    """Calls a function; with much to do in a thread, so that other requests go on meanwhile."""
+    if size < _LARGE:
+        return function(*arguments)
+    return await asyncio.to_thread(function, *arguments)
 
 
 def _json(body: bytes) -> Response:

@@ -78,6 +78,7 @@ class Service:
         self._settings = settings or Settings()
         self._progress = progress or Silent()
         self._loop = asyncio.new_event_loop()
+        self._socket = socket.socket()
         self._metrics = Metrics(name)
         self._versions = ModelVersions(
             export, name, self._settings.labels, self._progress, self._metrics.versions
@@ -92,7 +93,13 @@ class Service:
             UsageError: when a port is taken.
             TfrecLlmError: when the model cannot be loaded.
         """
-        return self._loop.run_until_complete(self._start())
+        try:
+            return self._loop.run_until_complete(self._start())
+        except BaseException:
+            self._socket.close()
+            self._versions.close()
+            self._loop.close()
+            raise
 
     def run(self) -> None:
         """Answers until SIGTERM or SIGINT, then finishes what is under way.
@@ -142,7 +149,6 @@ class Service:
             loop.add_signal_handler(number, self._stop)
         polling = asyncio.create_task(self._poll())
         await self._rest.serve(sockets=[self._socket])  # returns once it is drained
-        self._progress.message("Stopped accepting requests; finishing those under way.")
         polling.cancel()
         await self._grpc.stop(0 if self._rest.force_exit else self._settings.timeout_seconds)
         self._executor.shutdown(wait=not self._rest.force_exit, cancel_futures=True)
@@ -152,7 +158,8 @@ class Service:
         self._rest.force_exit = self._rest.should_exit
         if not self._rest.should_exit:
             self._rest.should_exit = True
-            # Both stop to accept at the same time.
+            self._progress.message("Accepting no more requests; finishing those under way.")
+            # Both APIs stop accepting at the same time.
             grace = self._settings.timeout_seconds
             self._draining = self._loop.create_task(self._grpc.stop(grace))
 
