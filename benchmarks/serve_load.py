@@ -34,6 +34,7 @@ from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 from tfrec_llm.keras_api import tf
 from tfrec_llm.seeds import child_generator
+from tfrec_llm.serving.client import RestClient
 from tfrec_llm.serving.versions import version_folder, versions
 
 NAME = "recommender"
@@ -162,7 +163,12 @@ def measure(server: Server, api: str, requests: list[Any], clients: int, seconds
 
 
 async def _measure(
-    server: Server, api: str, requests: list[Any], clients: int, seconds: float
+    server: Server,
+    api: str,
+    requests: list[Any],
+    clients: int,
+    seconds: float,
+    meanwhile: asyncio.Task[None] | None = None,
 ) -> Load:
     load = Load()
     begin = time.perf_counter() + seconds / 10
@@ -170,7 +176,7 @@ async def _measure(
 
     async def client(number: int) -> None:
         async with (_rest if api == "REST" else _grpc)(server, requests) as ask:
-            while time.perf_counter() < end:
+            while time.perf_counter() < end or not (meanwhile is None or meanwhile.done()):
                 start = time.perf_counter()
                 try:
                     await ask(number)
@@ -245,19 +251,16 @@ def soak(name: str, export: Path, requests: list[Any], seconds: float, clients: 
             load = [measure(server, "REST", requests, clients, seconds / 10)]  # all is warm then
             start = memory_mib(server.process.pid)
 
-            def swap() -> None:
-                time.sleep(seconds / 4)
-                copy = Path(shutil.copytree(folder / str(newest), Path(scratch) / "new"))
-                copy.rename(folder / str(newest + 1))
-
             async def both() -> list[Load]:
-                return await asyncio.gather(
-                    _measure(server, "REST", requests, clients, seconds / 2),
-                    _measure(server, "gRPC", requests, clients, seconds / 2),
-                    asyncio.to_thread(swap),
+                swap = asyncio.create_task(asyncio.to_thread(add_version, server, folder, newest))
+                loads = await asyncio.gather(
+                    _measure(server, "REST", requests, clients, seconds / 2, swap),
+                    _measure(server, "gRPC", requests, clients, seconds / 2, swap),
                 )
+                await swap
+                return loads
 
-            load += asyncio.run(both())[:2]
+            load += asyncio.run(both())
             load.append(measure(server, "REST", requests, clients, seconds / 2))
             end = memory_mib(server.process.pid)
         errors = [error for part in load for error in part.errors]
@@ -267,6 +270,20 @@ def soak(name: str, export: Path, requests: list[Any], seconds: float, clients: 
         print_row((name, asked, len(errors), f"{start:.0f}", f"{end:.0f}"))
         for error in sorted(set(errors))[:5]:
             print(f"\n{error}", file=sys.stderr)
+
+
+def add_version(server: Server, folder: Path, number: int) -> None:
+    """Puts a copy of a version there as the next one, and waits until it has taken over."""
+    copy = Path(shutil.copytree(folder / str(number), folder.parent / "new"))
+    copy.rename(folder / str(number + 1))
+    client = RestClient(f"http://{server.rest}", NAME, timeout=60)
+    states: dict[str, str] = {}
+    while states.get(str(number)) != "END":
+        time.sleep(0.2)
+        told = client.status()["model_version_status"]
+        states = {entry["version"]: entry["state"] for entry in told}
+        if states.get(str(number + 1)) == "END":
+            raise SystemExit(f"The copy of version {number} could not be loaded: {told}")
 
 
 def memory_mib(process: int) -> float:

@@ -127,7 +127,7 @@ def test_with_a_timeout_the_first_waits_until_the_batch_is_full_or_time_is_up(
         )
 
     asyncio.run(together(3, 3600.0))
-    asyncio.run(together(2, 0.01))
+    asyncio.run(together(2, 0.3))
     assert model.sizes == [3, 2]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tfrec_llm.errors import MissingPackageError, RequestError, UnavailableError
+from tfrec_llm.errors import MissingPackageError, RequestError, UnavailableError, UsageError
 from tfrec_llm.serving.client.queries import Questions
 from tfrec_llm.serving.client.retries import NotThere, with_retries
 from tfrec_llm.serving.plain_tensorflow import plain_tensorflow
@@ -59,7 +59,13 @@ class GrpcClient(Questions):
         self._timeout = timeout
         self._retries = retries
         self._channel = grpc.insecure_channel(
-            address, options=[("grpc.max_receive_message_length", -1)]
+            address,
+            options=[
+                ("grpc.max_receive_message_length", -1),
+                # No longer than the waits between tries, else a server that is back is not seen.
+                ("grpc.initial_reconnect_backoff_ms", 100),
+                ("grpc.max_reconnect_backoff_ms", 5000),
+            ],
         )
         self._stub = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
 
@@ -74,6 +80,7 @@ class GrpcClient(Questions):
         Returns: nested lists of str and float by output.
 
         Raises:
+            UsageError: when a value is no tensor.
             RequestError: when the server refuses the request.
             UnavailableError: when it cannot be reached or is too slow.
         """
@@ -86,9 +93,14 @@ class GrpcClient(Questions):
         elif self._label is not None:
             request.model_spec.version_label = self._label
         for key, value in inputs.items():
-            shape = np.array(value, dtype=object).shape
             dtype = tf.int32 if isinstance(value, int) else tf.string
-            request.inputs[key].CopyFrom(tf.make_tensor_proto(value, dtype, shape))
+            try:
+                shape = np.array(value, dtype=object).shape
+                request.inputs[key].CopyFrom(tf.make_tensor_proto(value, dtype, shape))
+            except (TypeError, ValueError) as error:
+                raise UsageError(
+                    f'The input {key!r} is no tensor: {error}. Pad rows to the same width with "".'
+                ) from error
         response = with_retries(lambda: self._send(request), self._address, self._retries)
         return {key: _plain(tf.make_ndarray(t)) for key, t in response.outputs.items()}
 
