@@ -81,10 +81,10 @@ def test_a_batch_is_no_larger_than_allowed_but_a_large_request_goes_alone(thread
 
 def test_another_k_is_another_batch(threads: Any) -> None:
     model = Model()
-    requests = [request([b"a"], k=2), request([b"b"], k=1), request([b"c"], k=2)]
+    requests = [request([row], k=k) for row, k in ((b"a", 2), (b"b", 1), (b"c", 2), (b"d", 2))]
     answers = asyncio.run(asked(Batcher(threads, slots=1), model, requests))
-    assert answers == [[b"a2"], [b"b1"], [b"c2"]]
-    assert sorted(model.sizes) == [1, 1, 2]
+    assert answers == [[b"a2"], [b"b1"], [b"c2"], [b"d2"]]
+    assert sorted(model.sizes) == [1, 1, 1, 2]  # the first of each k finds a slot free
 
 
 def test_one_bad_request_fails_alone(threads: Any) -> None:
