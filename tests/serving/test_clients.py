@@ -133,7 +133,7 @@ import sys
 import tfrec_llm.serving.client
 assert "tensorflow" not in sys.modules
 import tfrec_llm.serving.server.service
-print(sorted({"keras", "tf_keras", "keras_hub"} & set(sys.modules)))
+print(sorted({"keras", "keras_hub", "tfrec_llm.keras_api"} & set(sys.modules)))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
