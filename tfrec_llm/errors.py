@@ -5,12 +5,14 @@ TfrecLlmError                  exit code 1
 │   ├── ConfigError            a configuration file or `--set` is wrong
 │   ├── DataError              a table is missing, empty or unusable
 │   ├── EncoderError           a language model cannot be found or does not fit
+│   ├── RequestError           a request to a server is wrong, or the server refuses it
 │   └── UsageError             an argument is wrong: k = 0, an unknown item, a folder in use
 ├── ImportOrderError           TensorFlow or Keras was imported too early, the wrong way
 ├── CorruptFileError           a file that we wrote no longer holds what we wrote
 ├── CheckpointError            a checkpoint belongs to another configuration
 ├── DivergedError              the loss of a training is no longer a number
 ├── ExportError                an export could not be written, or answers differently
+├── UnavailableError           a server cannot be reached, or has no answer in time
 └── MissingPackageError        an optional package is needed and not installed
 """
 
@@ -41,6 +43,18 @@ class EncoderError(InputError):
     """A language model cannot be found, is not what was asked for, or does not fit."""
 
 
+class RequestError(InputError):
+    """A request to a server is wrong, or the server refuses it.
+
+    Attributes:
+        code: str, name of the gRPC status, such as `INVALID_ARGUMENT` or `NOT_FOUND`.
+    """
+
+    def __init__(self, message: str, code: str = "INVALID_ARGUMENT") -> None:
+        super().__init__(message)
+        self.code = code
+
+
 class UsageError(InputError):
     """An argument of a call or a command is wrong."""
 
@@ -63,6 +77,10 @@ class DivergedError(TfrecLlmError):
 
 class ExportError(TfrecLlmError):
     """An export could not be written, or does not answer as the model does."""
+
+
+class UnavailableError(TfrecLlmError):
+    """A server cannot be reached, is overloaded, or has no answer in time."""
 
 
 class MissingPackageError(TfrecLlmError):

@@ -20,6 +20,11 @@ VERBS = {  # the contract: each verb, its arguments and options
         *("--categories", "--candidates"),
     ],
     "similar": ["EXPORT", "ITEM_ID", "-k", "--json", "--debug"],
+    "serve": [
+        *("EXPORT", "--rest-port", "--grpc-port", "--name", "--host", "--label", "--poll-seconds"),
+        *("--batching", "--no-batching", "--max-batch", "--batch-timeout-ms", "--max-body-mb"),
+        *("--timeout-seconds", "--json", "--debug"),
+    ],
     "encode": ["ITEMS.csv", "--encoder", "--out", "--debug"],
     "tune": [
         *("CONFIG.yaml", "--trials", "--out", "--space", "--set", "--timeout", "--resume"),

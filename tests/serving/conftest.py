@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import http.client
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -169,3 +176,64 @@ def exported(request: Any, tmp_path_factory: Any) -> tuple[World, Path]:
 @pytest.fixture(scope="session")
 def make_world() -> type[World]:
     return World
+
+
+@dataclass(frozen=True)
+class RunningServer:
+    """A process of `tfrec-llm serve`, and where it listens."""
+
+    process: subprocess.Popen[str]
+    name: str
+    rest: str
+    grpc: str
+
+    def request(
+        self, method: str, path: str, body: bytes | None = None
+    ) -> tuple[int, dict[str, Any]]:
+        """Sends one HTTP request on a connection of its own: the status and the JSON."""
+        connection = http.client.HTTPConnection(self.rest.removeprefix("http://"), timeout=60)
+        try:
+            connection.request(method, path, body)
+            answer = connection.getresponse()
+            return answer.status, json.loads(answer.read())
+        finally:
+            connection.close()
+
+    def predict(self, request: dict[str, Any], which: str = "") -> tuple[int, dict[str, Any]]:
+        path = f"/v1/models/{self.name}{which}:predict"
+        return self.request("POST", path, json.dumps(request).encode())
+
+
+@pytest.fixture(scope="session")
+def serve() -> Iterator[Callable[..., RunningServer]]:
+    """Starts servers on free ports, and ends them after the tests."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(export: Path, *options: str) -> RunningServer:
+        command = [sys.executable, "-m", "tfrec_llm", "serve", str(export), "--json"]
+        process = subprocess.Popen(
+            [*command, "--rest-port", "0", "--grpc-port", "0", *options],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env={**os.environ, "CUDA_VISIBLE_DEVICES": "-1"},
+        )
+        started.append(process)
+        assert process.stdout is not None
+        told = json.loads("".join(iter(process.stdout.readline, "}\n")) + "}")
+        return RunningServer(process, told["model"], told["rest"], told["grpc"])
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture(scope="session")
+def served(
+    exported: tuple[World, Path], serve: Callable[..., RunningServer]
+) -> Iterator[tuple[World, RunningServer]]:
+    """A server for each way to search, with batching."""
+    server = serve(exported[1].parent, "--name", "tiny", "--max-body-mb", "0.25")
+    yield exported[0], server
+    server.process.kill()

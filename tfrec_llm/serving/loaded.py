@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import os
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +17,7 @@ from tfrec_llm.diversity.knobs import Knobs
 from tfrec_llm.diversity.log_popularity import log_popularity
 from tfrec_llm.errors import CorruptFileError, ExportError, UsageError
 from tfrec_llm.serving.op_libraries import register_ops
+from tfrec_llm.serving.plain_tensorflow import plain_tensorflow
 from tfrec_llm.serving.requirements_file import read_requirements, verify_files
 from tfrec_llm.serving.versions import version_folder
 
@@ -118,7 +117,7 @@ class LoadedRecommender:
         category_of = self._categories(knobs, categories)
         if candidates < 1:
             raise UsageError(f"`candidates` must be at least 1, got {candidates}.")
-        tf = _tensorflow()
+        tf = plain_tensorflow()
         signature = "recommend_reranked" if rerank else "recommend"
         if signature not in self.model.signatures:
             raise UsageError(
@@ -153,7 +152,7 @@ class LoadedRecommender:
             near = difflib.get_close_matches(item_id, self._titles, n=3, cutoff=0.5)
             hint = f" The nearest ids are {', '.join(map(repr, near))}." if near else ""
             raise UsageError(f"There is no item {item_id!r} in {self.folder}.{hint}")
-        tf = _tensorflow()
+        tf = plain_tensorflow()
         answer = self.model.signatures["similar_items"](
             item_ids=tf.constant([_bytes(item_id)]), k=_checked(tf, k)
         )
@@ -227,7 +226,7 @@ def load(export: str | Path, verify: bool = True) -> LoadedRecommender:
     requires = read_requirements(folder)
     if verify:
         verify_files(folder, requires)
-    tf = _tensorflow()
+    tf = plain_tensorflow()
     register_ops(sorted({entry["library"] for entry in requires["custom_ops"]}))
     try:
         model = tf.saved_model.load(str(folder))
@@ -242,18 +241,6 @@ def load(export: str | Path, verify: bool = True) -> LoadedRecommender:
         raise CorruptFileError(f"The export {folder} lacks signatures. Export the model again.")
     popularity = items["popularity"].to_numpy()
     return LoadedRecommender(folder, requires, model, titles, embeddings, popularity)
-
-
-def _tensorflow() -> Any:
-    """Imports TensorFlow as `keras_api` does, without Keras, which takes seconds to load."""
-    if "tfrec_llm.keras_api" in sys.modules:
-        from tfrec_llm.keras_api import tf
-
-        return tf
-    os.environ["TF_USE_LEGACY_KERAS"] = "1"
-    import tensorflow
-
-    return tensorflow
 
 
 def _bytes(text: str) -> bytes:
