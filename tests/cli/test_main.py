@@ -20,6 +20,7 @@ VERBS = {  # the contract: each verb, its arguments and options
         *("--categories", "--candidates"),
     ],
     "similar": ["EXPORT", "ITEM_ID", "-k", "--json", "--debug"],
+    "check": ["EXPORT", "--json", "--native", "--debug"],
     "encode": ["ITEMS.csv", "--encoder", "--out", "--debug"],
     "tune": [
         *("CONFIG.yaml", "--trials", "--out", "--space", "--set", "--timeout", "--resume"),
