@@ -60,7 +60,9 @@ def check(
     progress.message("comparing the files with their sha256")
     faults = file_faults(folder, requires)
     checks = [_files(faults, len(requires["sha256"])), _cpu_flags(requires), _versions(requires)]
-    graph, verdicts, facts = None, [], {}
+    graph: SavedGraph | None = None
+    verdicts: list[dict[str, Any]] = []
+    facts: dict[str, Any] = {}
     try:
         _refuse_unless_loadable(faults)
         graph = read_saved_graph(folder)
