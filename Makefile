@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := help
-.PHONY: help install demo check test test-fast test-slow format bench bench-quality clean
+.PHONY: help install demo check test test-fast test-slow format probe bench bench-quality clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -92,6 +92,9 @@ test-slow: install  ## the others
 format: install  ## mend what lint and format can mend by themselves
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+probe: install  ## build the C++ program with which `tfrec-llm check --native` loads an export
+	$(BIN)/python -m tfrec_llm.serving.native_probe
 
 bench: install  ## speed of encoding and search on this machine
 	for script in encode_text index_search; do $(BIN)/python benchmarks/$$script.py; done

@@ -25,6 +25,7 @@ VERBS = {  # the contract: each verb, its arguments and options
         *("--batching", "--no-batching", "--max-batch", "--batch-timeout-ms", "--max-body-mb"),
         *("--timeout-seconds", "--json", "--debug"),
     ],
+    "check": ["EXPORT", "--json", "--native", "--debug"],
     "encode": ["ITEMS.csv", "--encoder", "--out", "--debug"],
     "tune": [
         *("CONFIG.yaml", "--trials", "--out", "--space", "--set", "--timeout", "--resume"),

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 import tfrec_llm
+from tfrec_llm.cli.check import check
 from tfrec_llm.cli.demo import demo
 from tfrec_llm.cli.doctor import doctor
 from tfrec_llm.cli.encode import encode
@@ -34,6 +35,7 @@ _VERBS: tuple[tuple[Callable[..., None], str], ...] = (
     (recommend, 'tfrec-llm recommend exports/books --text "space opera" --history dune -k 5'),
     (similar, "tfrec-llm similar exports/books dune -k 5"),
     (serve, "tfrec-llm serve exports/books --rest-port 8501 --grpc-port 8500"),
+    (check, "tfrec-llm check exports/books"),
     (encode, "tfrec-llm encode items.csv --encoder all_minilm_l6_v2_en --out vectors.parquet"),
     (tune, "tfrec-llm tune run.yaml --trials 30 --out studies/books"),
     (encoders, "tfrec-llm encoders --suggest --items 20000 --language en --device cpu"),

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import importlib.util
 from collections.abc import Iterable
+from pathlib import Path
 
 from tfrec_llm.errors import ExportError, MissingPackageError
 
 # By the name under which they are installed. Nothing else named by a file is ever imported.
 _MODULES = {"tensorflow-text": "tensorflow_text", "scann": "scann"}
 _EXTRAS = {"tensorflow-text": "serving", "scann": "scann"}
+# Where a library keeps the shared objects of its ops, below its module.
+_OP_FILES = {"tensorflow-text": "python/*/_*.so", "scann": "scann_ops/cc/_scann_ops.so"}
 KNOWN = tuple(_MODULES)
 
 
@@ -37,6 +41,20 @@ def register_ops(libraries: Iterable[str]) -> None:
             importlib.import_module(_MODULES[library])
         except ImportError as error:
             raise MissingPackageError(library, "Loading this export", _EXTRAS[library]) from error
+
+
+def library_files(library: str) -> list[Path]:
+    """Returns the shared objects with which a program without Python loads the ops of a library.
+
+    Args:
+        library: a name among `KNOWN`.
+
+    Raises: MissingPackageError when the library is not installed.
+    """
+    found = importlib.util.find_spec(_MODULES[library])
+    if found is None or found.origin is None:
+        raise MissingPackageError(library, "Loading this export", _EXTRAS[library])
+    return sorted(Path(found.origin).parent.glob(_OP_FILES[library]))
 
 
 def installed_version(library: str) -> str | None:

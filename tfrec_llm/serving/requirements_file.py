@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 import platform
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tfrec_llm.errors import CorruptFileError, UsageError
 from tfrec_llm.files import sha256_of_file
+from tfrec_llm.serving.stock_serving_ops import is_in_stock_serving
 
 REQUIRES_FILE = "requires.json"
 
-# Linked into stock TensorFlow Serving of the same release as the TensorFlow that wrote the export.
-_IN_STOCK_SERVING = {"tensorflow-text"}
 # As the projects state for their x86 wheels; other processors need a build of their own.
 _X86_FLAGS = {"tensorflow": ["avx"], "scann": ["avx", "fma"]}
 
@@ -37,7 +37,9 @@ def requirements(
         "format": 1,
         "tensorflow": tensorflow_version,
         "custom_ops": list(custom_ops),
-        "stock_tensorflow_serving": libraries <= _IN_STOCK_SERVING,
+        "stock_tensorflow_serving": all(
+            is_in_stock_serving(entry["op"], tensorflow_version) for entry in custom_ops
+        ),
         "machine": platform.machine(),
         "cpu_flags": sorted({flag for group in flags for flag in group}),
         "sha256": {
@@ -73,8 +75,45 @@ def read_requirements(version_folder: Path) -> dict[str, Any]:
     return contents
 
 
-def verify_files(version_folder: Path, requires: dict[str, Any]) -> None:
+@dataclass(frozen=True)
+class FileFaults:
+    """How the files of an export differ from what was noted when it was written.
+
+    Attributes:
+        missing: names of files that are not there.
+        changed: names of files that hold something else.
+        extra: names of files that were not written with it.
+    """
+
+    missing: list[str]
+    changed: list[str]
+    extra: list[str]
+
+
+def file_faults(version_folder: Path, requires: dict[str, Any]) -> FileFaults:
     """Compares every file of an export with the sha256 that was noted when it was written.
+
+    Args:
+        version_folder: folder of the SavedModel.
+        requires: what `read_requirements` returned.
+    """
+    noted = requires["sha256"]
+    missing = [name for name in noted if not (version_folder / name).is_file()]
+    changed = [
+        name
+        for name, digest in noted.items()
+        if name not in missing and sha256_of_file(version_folder / name) != digest
+    ]
+    present = {
+        path.relative_to(version_folder).as_posix()
+        for path in version_folder.rglob("*")
+        if path.is_file()
+    }
+    return FileFaults(missing, changed, sorted(present - {*noted, REQUIRES_FILE}))
+
+
+def verify_files(version_folder: Path, requires: dict[str, Any]) -> None:
+    """Refuses an export whose files are not those that were written.
 
     Args:
         version_folder: folder of the SavedModel.
@@ -82,16 +121,10 @@ def verify_files(version_folder: Path, requires: dict[str, Any]) -> None:
 
     Raises: CorruptFileError that names the files that are missing or changed.
     """
-    missing, changed = [], []
-    for name, digest in requires["sha256"].items():
-        path = version_folder / name
-        if not path.is_file():
-            missing.append(name)
-        elif sha256_of_file(path) != digest:
-            changed.append(name)
-    if missing or changed:
-        faults = [f"{name} is missing" for name in missing]
-        faults += [f"{name} was changed or cut" for name in changed]
+    found = file_faults(version_folder, requires)
+    if found.missing or found.changed:
+        faults = [f"{name} is missing" for name in found.missing]
+        faults += [f"{name} was changed or cut" for name in found.changed]
         raise CorruptFileError(
             f"The export {version_folder} is not as it was written: {', '.join(faults)}. Copy it "
             "again from where it came, or export the model again."

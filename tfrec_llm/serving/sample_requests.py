@@ -39,7 +39,7 @@ def sample_requests(
     long = [*item_ids[: max_history + 2], "", last]
     users = {
         "user_text": [text, "", _WORDS, ""],
-        "history": _padded([[], [first], [*some, ""], ["no such item"]]),
+        "history": padded([[], [first], [*some, ""], ["no such item"]]),
     }
     one_text = {"user_text": [text], "history": [[""]]}
     one_history = {"user_text": [""], "history": [long]}
@@ -49,7 +49,7 @@ def sample_requests(
         ("serving_default", one_text),
         ("serving_default", one_history),
         ("serving_default", nobody),
-        ("recommend", {**users, "exclude_ids": _padded([[], some, [last], some]), "k": 3}),
+        ("recommend", {**users, "exclude_ids": padded([[], some, [last], some]), "k": 3}),
         ("recommend", {**one_text, "exclude_ids": [[""]], "k": max_k + 1}),
         ("similar_items", {"item_ids": [first, "no such item", last], "k": 3}),
         ("encode_users", users),
@@ -60,11 +60,14 @@ def sample_requests(
                 "item_text": ["", text, _WORDS, ""],
             },
         ),
-        ("serve_examples", {"examples": [_example(text, []), _example("", some)]}),
+        (
+            "serve_examples",
+            {"examples": [serialized_example(text, []), serialized_example("", some)]},
+        ),
     ]
     if has_ranker:
         pairs = [[first, last], [last, ""], ["no such item", first], [first, first]]
-        excluded = {"exclude_ids": _padded([[], some, [last], some])}
+        excluded = {"exclude_ids": padded([[], some, [last], some])}
         requests += [
             ("rank", {**users, "item_ids": pairs}),
             ("rank", {**one_history, "item_ids": [[]]}),
@@ -75,12 +78,24 @@ def sample_requests(
     return requests
 
 
-def _padded(rows: list[list[str]]) -> list[list[str]]:
+def padded(rows: list[list[str]]) -> list[list[str]]:
+    """Returns lists of one width, filled with "" at their end.
+
+    Example:
+        >>> padded([["a"], []])
+        [['a'], ['']]
+    """
     width = max(map(len, rows))
     return [row + [""] * (width - len(row)) for row in rows]
 
 
-def _example(user_text: str, history: Sequence[str]) -> bytes:
+def serialized_example(user_text: str, history: Sequence[str]) -> bytes:
+    """Returns one row of `serve_examples`.
+
+    Args:
+        user_text: str.
+        history: ids, oldest first.
+    """
     from tensorflow.core.example.example_pb2 import Example
 
     example = Example()

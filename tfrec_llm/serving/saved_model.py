@@ -24,6 +24,7 @@ from tfrec_llm.serving.sample_requests import sample_requests
 from tfrec_llm.serving.servable import Servable
 from tfrec_llm.serving.versions import next_version
 from tfrec_llm.serving.warmup import serving_api, write_warmup
+from tfrec_llm.serving.warmup_requests import warmup_requests
 
 ITEMS_FILE = "assets.extra/items.parquet"
 EMBEDDINGS_FILE = "assets.extra/item_embeddings.npy"
@@ -71,6 +72,12 @@ def write_export(
         servable.max_history,
         has_ranker=servable.reranking is not None,
     )
+    warm = warmup_requests(
+        item_ids,
+        servable.titles,
+        servable.max_history,
+        has_ranker=servable.reranking is not None,
+    )
     facts = {
         "items": servable.num_items,
         "dimensions": int(servable.embeddings.shape[1]),
@@ -90,7 +97,7 @@ def write_export(
             with atomic_folder(version) as folder:
                 _save(servable, folder)
                 _write_items(servable, item_ids, folder)
-                write_warmup(folder, requests)
+                write_warmup(folder, [*requests, *warm])
                 (folder / "model_card.md").write_text(
                     model_card(facts, metadata or {}, servable.signature_table), encoding="utf-8"
                 )
@@ -143,7 +150,16 @@ def _check_and_note(
             f"The graph has ops of no library that tfrec_llm knows: {', '.join(unknown)}. No "
             "server could load it. Build the encoder from TensorFlow and tensorflow-text ops."
         )
-    noted = {**requirements(folder, tf.__version__, custom_ops), "index_recall@10": recall}
+    noted = {
+        **requirements(folder, tf.__version__, custom_ops),
+        "items": servable.num_items,
+        "dimensions": int(servable.embeddings.shape[1]),
+        "max_k": servable.max_k,
+        "max_history": servable.max_history,
+        "index": servable.index.parameters,
+        "index_recall@10": recall,
+        "signatures": sorted(servable.signature_table),
+    }
     (folder / REQUIRES_FILE).write_text(
         json.dumps(noted, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
     )
