@@ -20,6 +20,7 @@ from tfrec_llm.cli.evaluate import evaluate
 from tfrec_llm.cli.export import export
 from tfrec_llm.cli.pretrain_encoder import pretrain_encoder
 from tfrec_llm.cli.recommend import recommend
+from tfrec_llm.cli.refresh import refresh
 from tfrec_llm.cli.similar import similar
 from tfrec_llm.cli.train import train
 from tfrec_llm.cli.tune import tune
@@ -32,6 +33,7 @@ _VERBS: tuple[tuple[Callable[..., None], str], ...] = (
     (export, "tfrec-llm export runs/books --out exports/books --index brute_force"),
     (recommend, 'tfrec-llm recommend exports/books --text "space opera" --history dune -k 5'),
     (similar, "tfrec-llm similar exports/books dune -k 5"),
+    (refresh, "tfrec-llm refresh exports/books --items items.csv --keep 2"),
     (encode, "tfrec-llm encode items.csv --encoder all_minilm_l6_v2_en --out vectors.parquet"),
     (tune, "tfrec-llm tune run.yaml --trials 30 --out studies/books"),
     (encoders, "tfrec-llm encoders --suggest --items 20000 --language en --device cpu"),

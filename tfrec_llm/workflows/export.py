@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from tfrec_llm.config.run_config import IndexSection
 from tfrec_llm.errors import UsageError
+from tfrec_llm.neighbours.find_neighbours import NeighbourSettings
 from tfrec_llm.progress import Progress, Silent
 from tfrec_llm.serving.requirements_file import read_requirements
 from tfrec_llm.serving.saved_model import write_export
@@ -43,8 +45,18 @@ def export(
     settings = folder.config.index.model_copy(
         update={k: v for k, v in {"kind": index, "max_k": max_k}.items() if v is not None}
     )
+    data = folder.config.data
+    columns = {}
+    if data.source == "tables":
+        columns = {"item_id": data.columns.item_id, "item_text": data.columns.item_text}
     return export_trained(
-        TrainedModel.load(folder.model), out, settings, folder.training or {}, metrics, progress
+        TrainedModel.load(folder.model),
+        out,
+        settings,
+        folder.training or {},
+        metrics,
+        progress,
+        columns=columns,
     )
 
 
@@ -55,8 +67,13 @@ def export_trained(
     training: dict[str, Any],
     metrics: dict[str, Any] | None = None,
     progress: Progress | None = None,
+    *,
+    columns: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Exports a model in memory; see `export`."""
+    """Exports a model in memory; see `export`.
+
+    `columns` are `item_id` and `item_text` of the table of items, noted for a refresh.
+    """
     progress = progress or Silent()
     if settings.kind not in ("scann", "brute_force"):
         raise UsageError(f"`index` must be scann or brute_force, got {settings.kind!r}.")
@@ -83,6 +100,7 @@ def export_trained(
         metadata={"name": training.get("data", {}).get("name", "Recommender"), **card},
         recall_queries=trained.sample_queries if len(trained.sample_queries) else None,
         min_index_recall=settings.min_recall,
+        for_refresh={**(columns or {}), "neighbours": _neighbour_settings(training)},
     )
     requires = read_requirements(version)
     return {
@@ -96,3 +114,8 @@ def export_trained(
             None if servable.reranking is None else servable.reranking.item_tokens_bytes
         ),
     }
+
+
+def _neighbour_settings(training: Mapping[str, Any]) -> NeighbourSettings | None:
+    settings = training.get("neighbours", {}).get("settings")
+    return None if settings is None else NeighbourSettings(**settings)
