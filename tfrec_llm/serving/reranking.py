@@ -171,10 +171,15 @@ class _RestoredRanker(tf.Module):
         super().__init__(name="restored_ranker")
         self.max_history = max_history
         self.history_gain = np.float32(history_gain)
-        self.variables = [*loaded._ranker_variables, *loaded._token_variables]
+        self._weights = [*loaded._ranker_variables, *loaded._token_variables]
         self._tables = loaded._token_encoder
         self.embed = loaded.part_text_tokens
         self.logits = loaded.part_logits
+
+    @property
+    def variables(self) -> list[Any]:
+        """Returns those of the ranker and of its language model."""
+        return list(self._weights)
 
     def history_tokens(self, item_tokens: np.ndarray) -> np.ndarray:
         """Returns what stands for each item in a history, as `PointwiseRanker` does."""
