@@ -114,16 +114,18 @@ def _read(
         item_text = tuple(renamed.get(name, name) for name in item_text)
     elif renamed:
         item_text = tuple(renamed.values())
-    frame, rejected, warnings = read_items(
-        items, item_id=item_id, item_text=item_text, max_quarantined_share=max_quarantined_share
-    )
+    try:
+        frame, rejected, warnings = read_items(
+            items, item_id=item_id, item_text=item_text, max_quarantined_share=max_quarantined_share
+        )
+    except DataError as error:
+        if "data.columns" not in str(error):
+            raise
+        raise DataError(
+            f"{error} A refresh has no configuration: name columns with --columns NAME=COLUMN."
+        ) from error
     for warning in warnings:
         progress.message(warning)
-    if frame.is_empty():
-        raise DataError(
-            f"{items if isinstance(items, str | Path) else 'The table'} holds no item. The table "
-            "is the whole new catalogue; give one row for each item that shall be recommended."
-        )
     if rejected.rows.height:
         first = rejected.rows.row(0, named=True)
         progress.message(
