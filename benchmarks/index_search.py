@@ -1,4 +1,4 @@
-"""Brute force, inverted lists and ScaNN side by side: latency of a search and recall, on random unit vectors.
+"""Brute force, inverted lists and ScaNN side by side: latency and recall on random unit vectors.
 
 Random vectors are the hardest case: they have no neighbourhoods for a tree to find. Trained ones
 vary in far fewer directions than they have entries; `--directions 16` draws such vectors.

@@ -32,6 +32,10 @@ VERBS = {  # the contract: each verb, its arguments and options
         *("--json", "--debug"),
     ],
     "encoders": ["--suggest", "--items", "--language", "--device", "--task", "--minutes", "--json"],
+    "refresh": [
+        *["EXPORT", "--items", "--keep", "--columns", "--force", "--quarantine", "--json"],
+        "--debug",
+    ],
     "pretrain-encoder": ["TEXTS", "--out", "--from", "--add-tokens", "--resume", "--debug"],
     "demo": ["--out", "--debug"],
     "doctor": ["--json", "--debug"],

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from tfrec_llm.errors import CorruptFileError, UsageError
 from tfrec_llm.keras_api import keras, tf
 from tfrec_llm.models.pointwise_ranker import PointwiseRanker
+from tfrec_llm.serving import saved_model
 from tfrec_llm.serving.export_check import ask, ask_in_fresh_process
 from tfrec_llm.serving.loaded import load
 from tfrec_llm.serving.plain_tensors import Request
@@ -22,6 +24,7 @@ from tfrec_llm.serving.saved_model import write_export
 from tfrec_llm.serving.servable import Servable
 from tfrec_llm.serving.signatures import ALL_SIGNATURES, RANKER_SIGNATURES, SIGNATURES
 from tfrec_llm.serving.trained_ranker import TrainedRanker
+from tfrec_llm.workflows.refresh import refresh
 
 LOWEST = np.finfo(np.float32).min
 DIM, CANDIDATES = 5, 8
@@ -294,3 +297,43 @@ def test_a_table_of_other_items_is_refused(world: Any, ranked: Ranked) -> None:
             world.servable.index,
             reranking=short,
         )
+
+
+def test_a_refresh_keeps_the_ranker_and_reads_new_texts(
+    ranked: Ranked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(saved_model, "check_export", lambda *_: [])
+    world, out = ranked.world, tmp_path / "export"
+    write_export(ranked.servable, out)
+    texts = dict(zip(world.item_ids, world.titles, strict=True))
+    texts |= {
+        "i3": "sand worm",
+        "added": "space opera of a long long night",
+    }  # more tokens than any
+    for number in (2, 3):  # a refresh of a refresh answers the same
+        table = pl.DataFrame({"item_id": list(texts), "title": list(texts.values())})
+        assert refresh(out, table, force=True)["version"] == number
+        new, old = load(out).model, load(out / "1").model
+        assert set(new.signatures) == set(SIGNATURES) | set(RANKER_SIGNATURES)
+
+        user = {"user_text": ["space opera"], "history": [["日本", "i5"]]}
+        unchanged = [i for i in world.item_ids if i != "i3"]
+        request = {**user, "item_ids": [unchanged]}
+        before, now = ask(old, "rank", request), ask(new, "rank", request)
+        np.testing.assert_allclose(now["scores"], before["scores"], atol=1e-6)
+
+        features = ranked.encoder.embed(tf.constant([texts["i3"], texts["added"]]))
+        tokens = ranked.ranker.project_corpus(np.asarray(features, np.float16))
+        numbers = [world.item_ids.index(i) for i in user["history"][0]]
+        past = ranked.features[numbers].astype(np.float32)
+        means = np.stack([rows[rows.any(axis=1)].mean(axis=0) for rows in past])[None]
+        side = tf.concat(
+            [
+                ranked.ranker.project_tokens(ranked.encoder.embed(tf.constant(user["user_text"]))),
+                ranked.ranker.project_history(means),
+            ],
+            axis=1,
+        )
+        logits = ranked.ranker.logits(tf.repeat(side, 2, axis=0), tf.cast(tokens, tf.float32))
+        found = ask(new, "rank", {**user, "item_ids": [["i3", "added"]]})["scores"][0]
+        np.testing.assert_allclose(found, tf.sigmoid(logits), atol=5e-3)

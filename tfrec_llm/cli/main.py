@@ -21,6 +21,7 @@ from tfrec_llm.cli.evaluate import evaluate
 from tfrec_llm.cli.export import export
 from tfrec_llm.cli.pretrain_encoder import pretrain_encoder
 from tfrec_llm.cli.recommend import recommend
+from tfrec_llm.cli.refresh import refresh
 from tfrec_llm.cli.serve import serve
 from tfrec_llm.cli.similar import similar
 from tfrec_llm.cli.train import train
@@ -36,6 +37,7 @@ _VERBS: tuple[tuple[Callable[..., None], str], ...] = (
     (similar, "tfrec-llm similar exports/books dune -k 5"),
     (serve, "tfrec-llm serve exports/books --rest-port 8501 --grpc-port 8500"),
     (check, "tfrec-llm check exports/books"),
+    (refresh, "tfrec-llm refresh exports/books --items items.csv --keep 2"),
     (encode, "tfrec-llm encode items.csv --encoder all_minilm_l6_v2_en --out vectors.parquet"),
     (tune, "tfrec-llm tune run.yaml --trials 30 --out studies/books"),
     (encoders, "tfrec-llm encoders --suggest --items 20000 --language en --device cpu"),

@@ -72,6 +72,7 @@ class IvfIndex(TopKIndex):
         self._options = {
             "num_lists": num_lists,
             "num_lists_to_search": num_lists_to_search,
+            "min_recall": min_recall,
             "exact_below": exact_below,
         }
         self.is_exact = num_lists is None and self.num_items < exact_below
@@ -105,7 +106,7 @@ class IvfIndex(TopKIndex):
         }
 
     @property
-    def options(self) -> dict[str, int | None]:
+    def options(self) -> dict[str, Any]:
         """Returns the arguments by which the same kind is built; see `TopKIndex.options`."""
         return dict(self._options)
 

@@ -68,6 +68,13 @@ class ScannIndex(TopKIndex):
         super().__init__(embeddings)
         rows = self.num_items
         _check(rows, num_leaves, num_leaves_to_search, num_reordering_candidates)
+        self._options = {
+            "num_leaves": num_leaves,
+            "num_leaves_to_search": num_leaves_to_search,
+            "num_reordering_candidates": num_reordering_candidates,
+            "exact_below": exact_below,
+            "tree_above": tree_above,
+        }
         if num_leaves is None:
             num_leaves = round(math.sqrt(rows)) if rows > tree_above else 1
             hashed = rows >= max(exact_below, _MIN_ROWS_TO_HASH)
@@ -98,6 +105,11 @@ class ScannIndex(TopKIndex):
             "num_leaves_to_search": self.num_leaves_to_search,
             "num_reordering_candidates": self.num_reordering_candidates,
         }
+
+    @property
+    def options(self) -> dict[str, int | None]:
+        """Returns the arguments by which the same kind is built; see `TopKIndex.options`."""
+        return dict(self._options)
 
     def search(self, queries: Any, k: Any) -> tuple[Any, Any]:
         """Finds good candidates of each query, best first; see `TopKIndex.search`."""

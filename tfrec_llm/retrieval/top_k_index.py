@@ -70,6 +70,14 @@ class TopKIndex(tf.Module, abc.ABC):
         """Returns the settings of this index, for reports."""
         return {"kind": self.kind, "is_exact": self.is_exact, "num_items": self.num_items}
 
+    @property
+    def options(self) -> dict[str, Any]:
+        """Returns the arguments by which the same kind is built over other candidates.
+
+        None stands for what follows the number of candidates.
+        """
+        return {}
+
 
 def pad_to_k(scores: Any, numbers: Any, k: Any) -> tuple[Any, Any]:
     """Widens an answer of fewer than `k` columns, and empties what has no finite score.

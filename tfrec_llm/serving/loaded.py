@@ -16,13 +16,11 @@ from tfrec_llm.diversity.diversify import diversify
 from tfrec_llm.diversity.knobs import Knobs
 from tfrec_llm.diversity.log_popularity import log_popularity
 from tfrec_llm.errors import CorruptFileError, ExportError, UsageError
+from tfrec_llm.serving.export_files import EMBEDDINGS_FILE, ITEMS_FILE
 from tfrec_llm.serving.op_libraries import register_ops
 from tfrec_llm.serving.plain_tensorflow import plain_tensorflow
 from tfrec_llm.serving.requirements_file import read_requirements, verify_files
 from tfrec_llm.serving.versions import version_folder
-
-_ITEMS_FILE = "assets.extra/items.parquet"
-_EMBEDDINGS_FILE = "assets.extra/item_embeddings.npy"
 
 
 @dataclass(frozen=True)
@@ -231,8 +229,8 @@ def load(export: str | Path, verify: bool = True) -> LoadedRecommender:
     try:
         model = tf.saved_model.load(str(folder))
         columns = ["item_id", "title", "popularity"]
-        items = pl.read_parquet(folder / _ITEMS_FILE, columns=columns)
-        embeddings = np.load(folder / _EMBEDDINGS_FILE, mmap_mode="r", allow_pickle=False)
+        items = pl.read_parquet(folder / ITEMS_FILE, columns=columns)
+        embeddings = np.load(folder / EMBEDDINGS_FILE, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, KeyError, tf.errors.OpError, pl.exceptions.PolarsError) as error:
         verify_files(folder, requires)  # the likely reason, and a clear one
         raise ExportError(f"The export {folder} cannot be loaded: {error}") from error

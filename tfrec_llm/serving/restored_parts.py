@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import polars as pl
+
 from tfrec_llm.keras_api import tf
+from tfrec_llm.neighbours.neighbour_table import NeighbourTable
+from tfrec_llm.serving.export_files import EMBEDDINGS_FILE, ITEMS_FILE, QUERIES_FILE
 from tfrec_llm.serving.op_libraries import register_ops
+from tfrec_llm.serving.refresh_facts import RefreshFacts
 from tfrec_llm.serving.requirements_file import read_requirements, verify_files
 
 
@@ -15,7 +23,7 @@ class RestoredModel:
     """The two towers of an export.
 
     Attributes:
-        has_ranker: bool, whether the export has a ranker, which is not restored.
+        has_ranker: bool, whether the export has a ranker.
     """
 
     def __init__(self, loaded: Any) -> None:
@@ -37,12 +45,36 @@ class RestoredEncoder:
         self.trackables: Sequence[Any] = list(loaded._saved_resources)
 
 
-def restored_parts(version_folder: str | Path) -> tuple[RestoredModel, RestoredEncoder]:
-    """Restores what a `Servable` needs, from an export alone.
+@dataclass(frozen=True)
+class RestoredExport:
+    """All that the next version of an export is made from.
 
-    A ranker is left out, since new items would need the tokens that only the language model
-    itself can give: what is built of these parts answers the six signatures of every export. Who
-    builds on an export whose model `has_ranker` should say so.
+    Attributes:
+        model: the towers. Its numbers of items are those of the column `model_number`.
+        encoder: the text encoder.
+        facts: what the export noted for this.
+        items: frame of `item_id`, `title`, `text`, `popularity`, `model_number`.
+        embeddings: float32 `(num_items, D)`.
+        neighbours: `NeighbourTable`; an empty one where the export has none.
+        sample_queries: float32 `(num_queries, D)`, embeddings of some users; None without.
+        reranking: the ranker as TensorFlow loads it, None where the export has none.
+    """
+
+    model: RestoredModel
+    encoder: RestoredEncoder
+    facts: RefreshFacts
+    items: pl.DataFrame
+    embeddings: np.ndarray
+    neighbours: NeighbourTable
+    sample_queries: np.ndarray | None
+    reranking: Any
+
+
+def restored_parts(version_folder: str | Path) -> tuple[RestoredModel, RestoredEncoder]:
+    """Restores the towers and the encoder of an export.
+
+    What is built of these two alone answers the six signatures of every export; the rest, a
+    ranker among it, is in `restored_export`.
 
     Args:
         version_folder: folder of one version.
@@ -54,9 +86,48 @@ def restored_parts(version_folder: str | Path) -> tuple[RestoredModel, RestoredE
         UsageError: when the folder is no export.
         CorruptFileError: when a file is not as it was written.
     """
+    loaded = _loaded(Path(version_folder))
+    return RestoredModel(loaded), RestoredEncoder(loaded)
+
+
+def restored_export(version_folder: str | Path) -> RestoredExport:
+    """Restores all that the next version of an export is made from.
+
+    Args:
+        version_folder: folder of one version.
+
+    Raises:
+        UsageError: when the folder is no export, or one that cannot be refreshed.
+        CorruptFileError: when a file is not as it was written.
+        MissingPackageError: when a library that the export needs is not installed.
+    """
     folder = Path(version_folder)
+    facts = RefreshFacts.read(folder)
+    loaded = _loaded(folder)
+    items = pl.read_parquet(folder / ITEMS_FILE)
+    neighbours = NeighbourTable.empty(items.height)
+    if hasattr(loaded, "neighbours"):
+        near = loaded.neighbours
+        neighbours = NeighbourTable(
+            near.numbers.numpy(), near.weights.numpy(), facts.neighbour_decay
+        )
+    elif facts.neighbours is not None:
+        neighbours = dataclasses.replace(neighbours, decay=facts.neighbours.decay)
+    queries = folder / QUERIES_FILE
+    return RestoredExport(
+        model=RestoredModel(loaded),
+        encoder=RestoredEncoder(loaded),
+        facts=facts,
+        items=items,
+        embeddings=np.load(folder / EMBEDDINGS_FILE, allow_pickle=False),
+        neighbours=neighbours,
+        sample_queries=np.load(queries, allow_pickle=False) if queries.is_file() else None,
+        reranking=getattr(loaded, "reranking", None),
+    )
+
+
+def _loaded(folder: Path) -> Any:
     requires = read_requirements(folder)
     verify_files(folder, requires)
     register_ops(sorted({entry["library"] for entry in requires["custom_ops"]}))
-    loaded = tf.saved_model.load(str(folder))
-    return RestoredModel(loaded), RestoredEncoder(loaded)
+    return tf.saved_model.load(str(folder))

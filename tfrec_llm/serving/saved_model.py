@@ -17,17 +17,17 @@ from tfrec_llm.keras_api import tf
 from tfrec_llm.retrieval.index_recall import index_recall
 from tfrec_llm.seeds import child_generator
 from tfrec_llm.serving.export_check import check_export
+from tfrec_llm.serving.export_files import EMBEDDINGS_FILE, ITEMS_FILE, QUERIES_FILE
 from tfrec_llm.serving.model_card import model_card
 from tfrec_llm.serving.plain_tensors import Request
+from tfrec_llm.serving.refresh_facts import RefreshFacts
 from tfrec_llm.serving.requirements_file import REQUIRES_FILE, requirements
 from tfrec_llm.serving.sample_requests import sample_requests
 from tfrec_llm.serving.servable import Servable
-from tfrec_llm.serving.versions import next_version
+from tfrec_llm.serving.versions import next_version, remove_leftovers
 from tfrec_llm.serving.warmup import serving_api, write_warmup
 from tfrec_llm.serving.warmup_requests import warmup_requests
 
-ITEMS_FILE = "assets.extra/items.parquet"
-EMBEDDINGS_FILE = "assets.extra/item_embeddings.npy"
 _NAMESPACES = ["Scann", "TFText"]
 _RECALL_QUERIES = 256
 
@@ -39,6 +39,8 @@ def write_export(
     metadata: Mapping[str, Any] | None = None,
     recall_queries: np.ndarray | None = None,
     min_index_recall: float = 0.5,
+    for_refresh: Mapping[str, Any] | None = None,
+    after_version: int | None = None,
 ) -> Path:
     """Writes the next version of an export, starting with 1.
 
@@ -53,13 +55,17 @@ def write_export(
         recall_queries: float32 `(num_queries, D)`, user embeddings with which an approximate
             index is compared with the exact one. Defaults to a sample of the items.
         min_index_recall: float in [0, 1], the recall@10 that an approximate index must reach.
+        for_refresh: attributes of `RefreshFacts` that the servable does not know: `item_id`,
+            `item_text`, `neighbours`, and `metadata` where it is other than that of the card.
+        after_version: int, the version that must be the newest one; None takes any.
 
     Returns: folder of the new version.
 
     Raises:
         MissingPackageError: when tensorflow-serving-api is not installed.
         ExportError: when the files cannot be written, the index finds too little, or the saved
-            model does not answer as `servable` does.
+            model does not answer as `servable` does; or when a version newer than `after_version`
+            came meanwhile.
     """
     serving_api()  # asked for first: before anything long is done
     out = Path(out)
@@ -93,10 +99,15 @@ def write_export(
         facts["ranker"] = servable.reranking.facts
     try:
         with locked(out / ".lock"):
+            remove_leftovers(out)
             version = out / str(next_version(out))
+            _check_newest(version, after_version)
             with atomic_folder(version) as folder:
                 _save(servable, folder)
                 _write_items(servable, item_ids, folder)
+                _facts(servable, min_index_recall, metadata, for_refresh).write(folder)
+                if recall_queries is not None:
+                    _write_array(folder / QUERIES_FILE, recall_queries[:_RECALL_QUERIES])
                 write_warmup(folder, [*requests, *warm])
                 (folder / "model_card.md").write_text(
                     model_card(facts, metadata or {}, servable.signature_table), encoding="utf-8"
@@ -137,7 +148,40 @@ def _write_items(servable: Servable, item_ids: Sequence[str], folder: Path) -> N
         },
         schema_overrides={"item_id": pl.String, "title": pl.String, "text": pl.String},
     ).write_parquet(folder / ITEMS_FILE)
-    np.save(folder / EMBEDDINGS_FILE, servable.embeddings.numpy(), allow_pickle=False)
+    _write_array(folder / EMBEDDINGS_FILE, servable.embeddings.numpy())
+
+
+def _write_array(path: Path, array: np.ndarray) -> None:
+    np.save(path, np.asarray(array, np.float32), allow_pickle=False)
+
+
+def _facts(
+    servable: Servable,
+    min_index_recall: float,
+    metadata: Mapping[str, Any] | None,
+    for_refresh: Mapping[str, Any] | None,
+) -> RefreshFacts:
+    reranking, neighbours = servable.reranking, servable.neighbours
+    ranker = ("num_candidates", "retriever_weight", "max_history", "history_gain")
+    known: dict[str, Any] = {
+        "max_k": servable.max_k,
+        "max_history": servable.max_history,
+        "index": {"kind": servable.index.kind, "options": servable.index.options},
+        "min_index_recall": min_index_recall,
+        "neighbour_decay": 1.0 if neighbours is None else neighbours.decay,
+        "ranker": None if reranking is None else {n: getattr(reranking, n) for n in ranker},
+        "metadata": dict(metadata or {}),
+    }
+    return RefreshFacts(**{**known, **(for_refresh or {})})
+
+
+def _check_newest(version: Path, after_version: int | None) -> None:
+    if after_version is not None and int(version.name) != after_version + 1:
+        raise ExportError(
+            f"{version.parent} has got the version {int(version.name) - 1} while this one was made "
+            f"from {after_version}. Nothing was written, so that the newer one stays the newest. "
+            "Run the same again, now from that one."
+        )
 
 
 def _check_and_note(

@@ -14,6 +14,7 @@ from tfrec_llm.retrieval.seen_candidates import leave_out_seen
 from tfrec_llm.retrieval.top_k_index import NOTHING, TopKIndex
 from tfrec_llm.serving.item_ids import ItemIds
 from tfrec_llm.serving.reranking import Reranking
+from tfrec_llm.serving.saved_part import saved_part, tf_variable
 from tfrec_llm.serving.signatures import RANKER_SIGNATURES, SIGNATURES, Signature
 
 
@@ -133,7 +134,7 @@ class Servable(tf.Module):
         self._feature_shape: tuple[int | None, ...] = (*tokens, encoder.dim)
         # A saved Keras 3 model loads in Python and then fails in a server ("Could not find
         # variable"): what is tracked is its variables, not the model.
-        self._saved_variables = [_tf_variable(v) for v in (*model.variables, *encoder.variables)]
+        self._saved_variables = [tf_variable(v) for v in (*model.variables, *encoder.variables)]
         self._saved_resources = [
             *([encoder] if isinstance(encoder, tf.Module) else []),
             *getattr(encoder, "trackables", ()),
@@ -185,17 +186,16 @@ class Servable(tf.Module):
         def rows(*shape: int | None) -> Any:
             return tf.TensorSpec(shape, tf.float32)
 
-        def function(call: Any, *specs: Any) -> Any:
-            return tf.function(call, input_signature=specs, autograph=False)
-
         numbers, flags = tf.TensorSpec([None], tf.int32), tf.TensorSpec([None], tf.bool)
         mask = tf.TensorSpec([None, None], tf.bool)
-        self.part_encode = function(encoder.embed, tf.TensorSpec([None], tf.string))
-        self.part_embed_items = function(model.embed_items, rows(None, *features), numbers)
-        self.part_embed_users = function(
+        self.part_encode = saved_part(encoder.embed, tf.TensorSpec([None], tf.string))
+        self.part_embed_items = saved_part(model.embed_items, rows(None, *features), numbers)
+        self.part_embed_users = saved_part(
             model.embed_users, rows(None, None, dim), mask, rows(None, *features), flags
         )
-        self.part_search = function(self.index.search, rows(None, dim), tf.TensorSpec([], tf.int32))
+        self.part_search = saved_part(
+            self.index.search, rows(None, dim), tf.TensorSpec([], tf.int32)
+        )
 
     # The signatures of every servable. Their names and inputs are those of `SIGNATURES`.
 
@@ -373,11 +373,6 @@ def _check_same_batch(**tensors: Any) -> None:
 
 def _constant(values: np.ndarray, name: str) -> Any:
     return tf.Variable(values, trainable=False, name=name)
-
-
-def _tf_variable(variable: Any) -> Any:
-    """Returns the tf.Variable behind a Keras 3 variable, or what is one already."""
-    return variable if isinstance(variable, tf.Variable) else variable.value
 
 
 def _check_lengths(num_items: int, **columns: Any) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from tfrec_llm.config.run_config import IndexSection
 from tfrec_llm.errors import UsageError
+from tfrec_llm.neighbours.find_neighbours import NeighbourSettings
 from tfrec_llm.progress import Progress, Silent
 from tfrec_llm.retrieval.build_index import KINDS, choose_kind
 from tfrec_llm.serving.requirements_file import read_requirements
@@ -52,8 +54,18 @@ def export(
     settings = folder.config.index.model_copy(
         update={name: value for name, value in given.items() if value is not None}
     )
+    data = folder.config.data
+    columns = {}
+    if data.source == "tables":
+        columns = {"item_id": data.columns.item_id, "item_text": data.columns.item_text}
     return export_trained(
-        TrainedModel.load(folder.model), out, settings, folder.training or {}, metrics, progress
+        TrainedModel.load(folder.model),
+        out,
+        settings,
+        folder.training or {},
+        metrics,
+        progress,
+        columns=columns,
     )
 
 
@@ -64,8 +76,13 @@ def export_trained(
     training: dict[str, Any],
     metrics: dict[str, Any] | None = None,
     progress: Progress | None = None,
+    *,
+    columns: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Exports a model in memory; see `export`."""
+    """Exports a model in memory; see `export`.
+
+    `columns` are `item_id` and `item_text` of the table of items, noted for a refresh.
+    """
     progress = progress or Silent()
     kind: str = settings.kind
     reason = None
@@ -93,6 +110,7 @@ def export_trained(
         metadata={"name": training.get("data", {}).get("name", "Recommender"), **card},
         recall_queries=trained.sample_queries if len(trained.sample_queries) else None,
         min_index_recall=settings.min_recall,
+        for_refresh={**(columns or {}), "neighbours": _neighbour_settings(training)},
     )
     requires = read_requirements(version)
     return {
@@ -121,3 +139,8 @@ def _options(kind: str, settings: IndexSection) -> dict[str, Any]:
             "min_recall": max(_IVF_RECALL, settings.min_recall),
         }
     return {}
+
+
+def _neighbour_settings(training: Mapping[str, Any]) -> NeighbourSettings | None:
+    settings = training.get("neighbours", {}).get("settings")
+    return None if settings is None else NeighbourSettings(**settings)
