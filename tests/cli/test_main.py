@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 VERBS = {  # the contract: each verb, its arguments and options
     "train": ["CONFIG.yaml", "--out", "--set", "--resume", "--debug"],
     "evaluate": ["RUN", "--baselines", "--sasrec", "--rankings", "--json", "--debug"],
-    "export": ["RUN", "--out", "--index", "--max-k", "--debug"],
+    "export": ["RUN", "--out", "--index", "--serve-on", "--max-k", "--debug"],
     "recommend": [
         *("EXPORT", "--text", "--history", "--exclude", "-k", "--json", "--debug", "--rerank"),
         *("--diversity", "--diversity-method", "--popularity-penalty", "--max-per-category"),
@@ -26,16 +26,16 @@ VERBS = {  # the contract: each verb, its arguments and options
         *("--timeout-seconds", "--json", "--debug"),
     ],
     "check": ["EXPORT", "--json", "--native", "--debug"],
+    "refresh": [
+        *["EXPORT", "--items", "--keep", "--columns", "--force", "--quarantine", "--json"],
+        "--debug",
+    ],
     "encode": ["ITEMS.csv", "--encoder", "--out", "--debug"],
     "tune": [
         *("CONFIG.yaml", "--trials", "--out", "--space", "--set", "--timeout", "--resume"),
         *("--json", "--debug"),
     ],
     "encoders": ["--suggest", "--items", "--language", "--device", "--task", "--minutes", "--json"],
-    "refresh": [
-        *["EXPORT", "--items", "--keep", "--columns", "--force", "--quarantine", "--json"],
-        "--debug",
-    ],
     "pretrain-encoder": ["TEXTS", "--out", "--from", "--add-tokens", "--resume", "--debug"],
     "demo": ["--out", "--debug"],
     "doctor": ["--json", "--debug"],

@@ -11,7 +11,13 @@ from tfrec_llm.neighbours.find_neighbours import NeighbourSettings, find_neighbo
 from tfrec_llm.neighbours.neighbour_table import NeighbourTable
 
 SETTINGS = NeighbourSettings(
-    weight=2.0, word_weight=0.5, new_weight=1.5, shrinkage=2.0, decay=0.6, num_neighbours=20
+    weight=2.0,
+    word_weight=0.5,
+    new_weight=1.5,
+    sharpness=1.5,
+    shrinkage=2.0,
+    decay=0.6,
+    num_neighbours=20,
 )
 TEXTS = ["blue sea", "red rock", "sea food", "red sea", "rock food"]
 TAKEN = np.array([[1, 1, 0, 1, 0], [1, 1, 0, 0, 0], [0, 1, 0, 1, 0]], np.float32)

@@ -47,6 +47,16 @@ def test_a_new_item_stands_near_those_with_its_words() -> None:
     assert not found[4].any()  # no word at all
 
 
+def test_sharpness_is_a_power_of_the_likeness_of_new_items() -> None:
+    plain, sharp = (
+        find_neighbours(TAKEN, TEXTS, NeighbourSettings(new_weight=1.0, sharpness=power))
+        for power in (1.0, 2.0)
+    )
+    assert not plain.is_empty
+    squares = plain.matrix.toarray() ** 2
+    np.testing.assert_allclose(sharp.matrix.toarray(), squares, atol=1e-6)
+
+
 def test_weights_of_zero_make_an_empty_table() -> None:
     assert find_neighbours(TAKEN, TEXTS, NeighbourSettings()).is_empty
 
