@@ -126,6 +126,8 @@ class LoadedVersion:
         except tf.errors.OpError as error:
             code = _CODES.get(type(error).__name__, "INTERNAL")
             raise RequestError(_short(error.message), code) from error
+        except UnicodeDecodeError as error:  # an OpError that quotes bytes of the request
+            raise RequestError(_short(error.object.decode("utf-8", "replace"))) from error
 
 
 def _tensor(info: Any) -> Tensor:
