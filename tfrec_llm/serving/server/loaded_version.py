@@ -18,7 +18,7 @@ Arrays = dict[str, np.ndarray]
 
 _WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
 _SAID_BY_ASSERTION = re.compile(r"assertion failed: \[([^\]]*)\]")
-_OP = re.compile(r" ?\[Op:[^\]]*\]$")
+_OP = re.compile(r" ?\[Op:[^\]]*\]")
 _NOISE = ("Graph execution error", "Detected at node", "<stack traces", "\t [[")
 _CODES = {
     "InvalidArgumentError": "INVALID_ARGUMENT",
