@@ -12,7 +12,6 @@ from typing import Protocol
 
 import numpy as np
 
-from tfrec_llm.errors import RequestError
 from tfrec_llm.serving.server.loaded_version import Arrays
 
 
@@ -158,7 +157,7 @@ def _answers(version: Runs, signature: str, batch: Sequence[_Waiting]) -> list[A
         try:
             together = version.run(signature, join([one.arrays for one in batch]))
             return list(split(together, [one.rows for one in batch]))
-        except RequestError:
+        except Exception:
             pass  # one of them is at fault: each is asked alone
     answers: list[Arrays | Exception] = []
     for one in batch:

@@ -18,7 +18,7 @@ Arrays = dict[str, np.ndarray]
 
 _WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
 _SAID_BY_ASSERTION = re.compile(r"assertion failed: \[([^\]]*)\]")
-_OP = re.compile(r" ?\[Op:[^\]]*\]$")
+_OP = re.compile(r" ?\[Op:[^\]]*\]")
 _NOISE = ("Graph execution error", "Detected at node", "<stack traces", "\t [[")
 _CODES = {
     "InvalidArgumentError": "INVALID_ARGUMENT",
@@ -126,6 +126,8 @@ class LoadedVersion:
         except tf.errors.OpError as error:
             code = _CODES.get(type(error).__name__, "INTERNAL")
             raise RequestError(_short(error.message), code) from error
+        except UnicodeDecodeError as error:  # an OpError that quotes bytes of the request
+            raise RequestError(_short(error.object.decode("utf-8", "replace"))) from error
 
 
 def _tensor(info: Any) -> Tensor:
