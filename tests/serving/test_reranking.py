@@ -304,6 +304,7 @@ def test_a_refresh_keeps_the_ranker_and_reads_new_texts(
 ) -> None:
     monkeypatch.setattr(saved_model, "check_export", lambda *_: [])
     world, out = ranked.world, tmp_path / "export"
+    monkeypatch.setattr(ranked.servable, "texts", list(world.titles))
     write_export(ranked.servable, out)
     texts = dict(zip(world.item_ids, world.titles, strict=True))
     texts |= {
