@@ -27,7 +27,7 @@ def test_the_probe_gives_the_ids_of_python_and_names_an_op_that_it_lacks(
         found = ask_probe(folder, libraries, text, history)
         assert [item_id.encode() for item_id in found] == expected.tolist()
     if libraries:
-        with pytest.raises(ExportError, match="The op Scann>ScannSearchBatched is not registered"):
+        with pytest.raises(ExportError, match=r"The op Scann>\w+ is not registered"):
             ask_probe(folder, [], "space opera", [])
 
 

@@ -113,8 +113,8 @@ def ask_probe(
         if missing:
             raise ExportError(
                 f"The op {missing[1]} is not registered: its library is not among those that were "
-                f"loaded ({', '.join(libraries) or 'none'}). A server without it answers no request"
-                " of this export."
+                f"loaded ({', '.join(libraries) or 'none'}). A server without it cannot serve this "
+                "export."
             )
         raise ExportError(
             f"The native probe failed with exit code {result.returncode}. It said: {_end(said)}"

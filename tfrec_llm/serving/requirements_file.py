@@ -132,4 +132,5 @@ def verify_files(version_folder: Path, requires: dict[str, Any]) -> None:
 
 
 def _is_complete(contents: dict[str, Any]) -> bool:
-    return isinstance(contents.get("sha256"), dict) and isinstance(contents.get("custom_ops"), list)
+    kinds = {"sha256": dict, "custom_ops": list, "tensorflow": str}
+    return all(isinstance(contents.get(name), kind) for name, kind in kinds.items())

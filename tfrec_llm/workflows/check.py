@@ -285,7 +285,7 @@ def _signatures(graph: SavedGraph, facts: Mapping[str, Any]) -> dict[str, Any]:
 def _answers(
     requests: Sequence[Request], found: Examination, corpus: set[bytes], facts: Mapping[str, Any]
 ) -> dict[str, Any]:
-    is_exact = facts["index"]["kind"] == "brute_force"
+    is_exact = facts["index"].get("is_exact", facts["index"]["kind"] == "brute_force")
     for (name, inputs), answer, error in zip(requests, found.answers, found.errors, strict=False):
         if answer is None:
             return _told("answers", False, f"{name} fails: {error}")
