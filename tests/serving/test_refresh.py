@@ -296,9 +296,10 @@ def test_a_file_that_was_changed_is_named(small: tuple[Any, Path]) -> None:
 
 
 KILLED_AT = {
-    "while the graph is written": "saved_model._write_items",
-    "before the rename": "saved_model._check_and_note",
-    "while an old version is removed": "versions.shutil.rmtree",
+    "while the graph is written": "saved_model._write_items = killed",
+    "before the rename": "saved_model._check_and_note = killed",
+    # of that module alone: temporary folders are removed by the same function
+    "while an old version is removed": "versions.shutil = types.SimpleNamespace(rmtree=killed)",
 }
 
 
@@ -311,13 +312,13 @@ def test_a_killed_refresh_leaves_a_version_that_serves(
     table = tmp_path / "items.csv"
     _table(world, {ADDED: "space"}).write_csv(table)
     program = f"""
-        import os, signal, sys
+        import os, signal, sys, types
         from tfrec_llm.serving import saved_model, versions
         from tfrec_llm.workflows.refresh import refresh
         saved_model.check_export = lambda *_: []
         def killed(*_, **__):
             os.kill(os.getpid(), signal.SIGKILL)
-        {KILLED_AT[point]} = killed
+        {KILLED_AT[point]}
         refresh(sys.argv[1], sys.argv[2], keep=1)
     """
     result = subprocess.run(

@@ -27,7 +27,7 @@ from tfrec_llm.keras_api import tf
 from tfrec_llm.serving.client import GrpcClient, Query, RestClient
 from tfrec_llm.serving.export_check import ask_in_fresh_process
 from tfrec_llm.serving.loaded import load
-from tfrec_llm.serving.sample_requests import _example
+from tfrec_llm.serving.sample_requests import serialized_example
 
 LOWEST = float(np.finfo(np.float32).min)
 Served = tuple[Any, Any]  # the world and its server
@@ -63,7 +63,8 @@ def test_every_way_to_ask_gives_the_same_ids(
     assert server.predict({"inputs": columns})[1]["outputs"]["item_ids"] == ids
 
     examples = [
-        {"b64": base64.b64encode(_example(text, history)).decode()} for text, history in asked
+        {"b64": base64.b64encode(serialized_example(text, history)).decode()}
+        for text, history in asked
     ]
     request = {"signature_name": "serve_examples", "instances": examples}
     by_examples = server.predict(request)[1]["predictions"]
