@@ -16,8 +16,15 @@ _ROOT = Path(__file__).resolve().parents[1]
 @pytest.hookimpl(tryfirst=True)  # before the groups are read
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keeps the tests of a folder in one process: they share what is trained once for all."""
-    for item in items:
+    for item in items:  # doctests of the package too
         item.add_marker(pytest.mark.xdist_group(item.path.parent.name))
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Fails where groups were not read: every process would train everything once more."""
+    is_grouped = all("@" in item.nodeid for item in session.items)
+    if getattr(session.config.option, "loadgroup", False) and not is_grouped:
+        raise pytest.UsageError("This pytest does not let pytest-xdist read its groups.")
 
 
 @pytest.fixture(scope="session")
