@@ -277,8 +277,8 @@ class IndexSection(Section):
     """The top-k index inside the export. null: chosen by the size of the corpus."""
 
     kind: Literal["scann", "ivf", "brute_force", "auto"] = "scann"
-    serve_on: Literal["stock", "scann"] = Field("stock", description="the server, for kind auto")
     max_k: int = Field(100, ge=1, le=10_000)
+    serve_on: Literal["stock", "scann"] = Field("stock", description="the server, for kind auto")
     num_leaves: int | None = Field(None, ge=1)
     num_leaves_to_search: int | None = Field(None, ge=1)
     num_reordering_candidates: int | None = Field(None, ge=1)
