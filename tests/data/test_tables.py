@@ -508,3 +508,12 @@ def test_a_file_in_another_encoding_is_refused_with_advice(tmp_path: Path) -> No
     (tmp_path / "items.csv").write_bytes("item_id,title\na,é\nb,ü\nc,C\n".encode("latin-1"))
     message = _refusal(tmp_path / "items.csv", PAIRS)
     assert "bad_encoding 2" in message and "Save the file as UTF-8" in message
+
+
+def test_the_columns_that_were_taken_as_text_are_noted() -> None:
+    items = pl.DataFrame({"id": ["a", "b"], "year": [1, 2], "name": ["Dune", "Emma"]})
+    clicks = pl.DataFrame({"user_id": list("uuvv"), "id": list("baab")})
+    taken = read_tables(items, clicks, item_id="id")
+    assert (taken.item_id_column, taken.item_text_columns) == ("id", ("name",))
+    named = read_tables(items, clicks, item_id="id", item_text=["name", "year"])
+    assert named.item_text_columns == ("name", "year")

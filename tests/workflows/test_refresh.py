@@ -67,6 +67,7 @@ def test_the_export_notes_how_neighbours_were_found(versions: Path, trained_shop
         assert facts["neighbours"] == training["neighbours"]["settings"]
         assert facts["index"] == {"kind": "brute_force", "options": {}}
         assert facts["max_k"] == 50 and facts["max_history"] == 5
+        assert facts["item_text"] == training["data"]["item_text_columns"] != []
 
 
 def test_the_command_says_what_it_did(

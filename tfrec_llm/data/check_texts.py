@@ -51,11 +51,8 @@ def check_texts(
     )
     warnings = []
     if text_columns is None:
-        others = [name for name in raw.columns if name != id_column]
-        text_columns = [
-            name for name in others if not raw.frame.select(is_number(name).all()).item()
-        ]
-        left_out = [name for name in others if name not in text_columns]
+        text_columns = columns_of_text(raw, id_column)
+        left_out = [name for name in raw.columns if name not in (id_column, *text_columns)]
         if left_out:
             warnings.append(
                 f"{raw.file} ({raw.table}): {', '.join(left_out)} not taken as text, being empty "
@@ -67,6 +64,23 @@ def check_texts(
         joined_text(text_columns).alias("text"),
     )
     return frame, warnings + _judge(frame["text"], raw, text_columns, text_key)
+
+
+def columns_of_text(raw: RawTable, id_column: str) -> list[str]:
+    """Returns the columns that are taken as text where none are named.
+
+    Args:
+        raw: the table.
+        id_column: the column of ids.
+
+    Example:
+        >>> from tfrec_llm.data.file_formats import read_raw_table
+        >>> frame = pl.DataFrame({"id": ["a"], "year": [1965], "name": ["Dune"]})
+        >>> columns_of_text(read_raw_table(frame, "items"), "id")
+        ['name']
+    """
+    others = [name for name in raw.columns if name != id_column]
+    return [name for name in others if not raw.frame.select(is_number(name).all()).item()]
 
 
 def _judge(texts: pl.Series, raw: RawTable, columns: Sequence[str], key: str) -> list[str]:

@@ -54,6 +54,8 @@ class Dataset:
         quarantine: the rows that were set aside.
         warnings: sentences for a person about data that is usable but odd.
         num_below_min_rating: how many sound interactions were left out as no positives.
+        item_id_column: str, the column of ids in the table of items as it was given.
+        item_text_columns: the columns of it that `text` was joined of, in order.
     """
 
     name: str
@@ -65,3 +67,5 @@ class Dataset:
     quarantine: Quarantine = field(repr=False)
     warnings: tuple[str, ...] = ()
     num_below_min_rating: int = 0
+    item_id_column: str = "item_id"
+    item_text_columns: tuple[str, ...] = ()

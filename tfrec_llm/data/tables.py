@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from tfrec_llm.data.check_interactions import check_interactions
-from tfrec_llm.data.check_texts import check_texts
+from tfrec_llm.data.check_texts import check_texts, columns_of_text
 from tfrec_llm.data.file_formats import read_raw_table
 from tfrec_llm.data.raw_table import RawTable
 from tfrec_llm.data.schema import USER_COLUMNS, Dataset, Quarantine
@@ -109,6 +109,10 @@ def read_tables(
         quarantine=Quarantine(pl.concat([raw.quarantine for raw in tables])),
         warnings=tuple(warnings),
         num_below_min_rating=num_below_min_rating,
+        item_id_column=item_id,
+        item_text_columns=tuple(
+            columns_of_text(tables[0], item_id) if item_text is None else item_text
+        ),
     )
 
 

@@ -87,7 +87,7 @@ def sentence_on_ops(verdicts: Sequence[Mapping[str, Any]], tensorflow_version: s
         return f"{sentence}Stock {release} has all of them."
     if not is_known_release(tensorflow_version):
         return f"{sentence}Which of them {release} has is not known to this version of tfrec_llm."
-    where = "Serve it with a server built with ScaNN's ops, or export with --index brute_force."
+    where = "Serve it with a server built with ScaNN's ops, or export with --index auto."
     if not servers_with_ops(verdicts)["with_scann"]:
         where = "No server that is built from known libraries has them all."
     return f"{sentence}Stock {release} lacks {', '.join(lacking)}. {where}"

@@ -54,10 +54,6 @@ def export(
     settings = folder.config.index.model_copy(
         update={name: value for name, value in given.items() if value is not None}
     )
-    data = folder.config.data
-    columns = {}
-    if data.source == "tables":
-        columns = {"item_id": data.columns.item_id, "item_text": data.columns.item_text}
     return export_trained(
         TrainedModel.load(folder.model),
         out,
@@ -65,7 +61,6 @@ def export(
         folder.training or {},
         metrics,
         progress,
-        columns=columns,
     )
 
 
@@ -76,13 +71,8 @@ def export_trained(
     training: dict[str, Any],
     metrics: dict[str, Any] | None = None,
     progress: Progress | None = None,
-    *,
-    columns: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Exports a model in memory; see `export`.
-
-    `columns` are `item_id` and `item_text` of the table of items, noted for a refresh.
-    """
+    """Exports a model in memory; see `export`."""
     progress = progress or Silent()
     kind: str = settings.kind
     reason = None
@@ -110,7 +100,7 @@ def export_trained(
         metadata={"name": training.get("data", {}).get("name", "Recommender"), **card},
         recall_queries=trained.sample_queries if len(trained.sample_queries) else None,
         min_index_recall=settings.min_recall,
-        for_refresh={**(columns or {}), "neighbours": _neighbour_settings(training)},
+        for_refresh=_for_refresh(training),
     )
     requires = read_requirements(version)
     return {
@@ -141,6 +131,12 @@ def _options(kind: str, settings: IndexSection) -> dict[str, Any]:
     return {}
 
 
-def _neighbour_settings(training: Mapping[str, Any]) -> NeighbourSettings | None:
-    settings = training.get("neighbours", {}).get("settings")
-    return None if settings is None else NeighbourSettings(**settings)
+def _for_refresh(training: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns what a training notes of its table of items and of neighbours."""
+    data, settings = training.get("data", {}), training.get("neighbours", {}).get("settings")
+    noted = {
+        "item_id": data.get("item_id_column"),
+        "item_text": tuple(data.get("item_text_columns", ())) or None,
+        "neighbours": None if settings is None else NeighbourSettings(**settings),
+    }
+    return {name: value for name, value in noted.items() if value is not None}

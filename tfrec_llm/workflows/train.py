@@ -201,6 +201,8 @@ def train_dataset(
             "quarantined": dataset.quarantine.counts,
             "below_min_rating": dataset.num_below_min_rating,
             "sha256": dataset.sha256,
+            "item_id_column": dataset.item_id_column,
+            "item_text_columns": list(dataset.item_text_columns),
         },
         "encoder": {"preset": prepared.encoder.name, "dim": prepared.encoder.dim},
         "start": dataclasses.asdict(start),
