@@ -21,6 +21,7 @@ import pytest
 from tfrec_llm.errors import MissingPackageError, RequestError, UsageError
 from tfrec_llm.serving.client import GrpcClient, RestClient
 from tfrec_llm.serving.server.model_versions import ModelVersions
+from tfrec_llm.serving.server.service import _listening
 from tfrec_llm.workflows import serve as serving
 
 REQUEST = {"instances": [{"user_text": "sand", "history": ["i1", "i2"]}]}
@@ -220,3 +221,11 @@ def test_what_cannot_be_served_is_told_before_anything_is_loaded(
     monkeypatch.setattr(serving.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(MissingPackageError, match=r"starlette.*tfrec_llm\[serve\]"):
         serving.serve(export)
+
+
+def test_answers_do_not_wait_for_what_came_before_to_be_acknowledged() -> None:
+    with _listening("127.0.0.1", 0) as listening:
+        with socket.create_connection(listening.getsockname()[:2]):
+            accepted, _ = listening.accept()
+            with accepted:
+                assert accepted.proto == socket.IPPROTO_TCP, "what asyncio looks at"
