@@ -20,6 +20,7 @@ from tfrec_llm.keras_api import keras, tf
 from tfrec_llm.neighbours.neighbour_table import NeighbourTable
 from tfrec_llm.retrieval.add_neighbours import AddNeighbours
 from tfrec_llm.retrieval.brute_force_index import BruteForceIndex
+from tfrec_llm.retrieval.ivf_index import IvfIndex
 from tfrec_llm.retrieval.scann_index import ScannIndex
 from tfrec_llm.serving.saved_model import write_export
 from tfrec_llm.serving.servable import Servable
@@ -103,6 +104,7 @@ class World:
             "brute_force": BruteForceIndex,
             "brute_force_and_neighbours": BruteForceIndex,
             "scann": ScannIndex,
+            "ivf_lists": lambda rows: IvfIndex(rows, num_lists=3, num_lists_to_search=3),
             "scann_hashed": lambda rows: ScannIndex(rows, num_leaves=4, num_leaves_to_search=4),
         }[kind]
         # Weights of neighbours that change the order, and none where they are left out.

@@ -337,3 +337,18 @@ def test_a_killed_refresh_leaves_a_version_that_serves(
     summary = refresh(out, table, force=True)
     assert summary["version"] == served[-1] + 1
     assert not list(out.glob(".*.tmp")), "the next refresh clears up"
+
+
+def test_inverted_lists_are_built_anew_as_they_were_asked_for(
+    make_world: Any, unchecked: None, tmp_path: Path
+) -> None:
+    world = make_world(12, "ivf_lists")
+    assert world.servable.index.parameters["num_lists"] == 3
+    write_export(world.servable, tmp_path / "export")
+    summary = refresh(tmp_path / "export", _table(world, {ADDED: "space"}))
+    assert summary["index"]["kind"] == "ivf" and summary["index"]["num_lists"] == 3
+    found = load(tmp_path / "export").recommend(text="space", k=13)
+    assert ADDED in [recommendation.item_id for recommendation in found]
+    removed = _table(world, {}).head(2)
+    summary = refresh(tmp_path / "export", removed)
+    assert summary["items"] == 2 and summary["index"]["is_exact"], "three lists were too many"
