@@ -85,11 +85,7 @@ def write_export(
         has_ranker=servable.reranking is not None,
     )
     facts = {
-        "items": servable.num_items,
-        "dimensions": int(servable.embeddings.shape[1]),
-        "max_k": servable.max_k,
-        "max_history": servable.max_history,
-        "index": servable.index.parameters,
+        **_sizes(servable),
         "index recall@10": recall,
         "tensorflow": tf.__version__,
     }
@@ -132,6 +128,17 @@ def _save(servable: Servable, folder: Path) -> None:
             "The graph reads a variable or a lookup table that is not part of what is saved: "
             f"{' '.join(str(error).split())[:500]} Let the encoder or the model list it."
         ) from error
+
+
+def _sizes(servable: Servable) -> dict[str, Any]:
+    """Returns what the model card and requires.json both say of a servable."""
+    return {
+        "items": servable.num_items,
+        "dimensions": int(servable.embeddings.shape[1]),
+        "max_k": servable.max_k,
+        "max_history": servable.max_history,
+        "index": servable.index.parameters,
+    }
 
 
 def _write_items(servable: Servable, item_ids: Sequence[str], folder: Path) -> None:
@@ -196,11 +203,7 @@ def _check_and_note(
         )
     noted = {
         **requirements(folder, tf.__version__, custom_ops),
-        "items": servable.num_items,
-        "dimensions": int(servable.embeddings.shape[1]),
-        "max_k": servable.max_k,
-        "max_history": servable.max_history,
-        "index": servable.index.parameters,
+        **_sizes(servable),
         "index_recall@10": recall,
         "signatures": sorted(servable.signature_table),
     }
