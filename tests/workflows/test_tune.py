@@ -76,9 +76,12 @@ def config(shop_config: Config) -> RunConfig:
     return shop_config("towers.history=mean")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def prepared() -> Iterator[list[RunConfig]]:
-    """Counts for which runs data are prepared, and hides the test set of all of them."""
+    """Counts for which runs data are prepared, and hides the test set of all of them.
+
+    For this module alone: elsewhere a test set is there to be looked at.
+    """
     calls: list[RunConfig] = []
     real = build.prepare
 
@@ -93,7 +96,7 @@ def prepared() -> Iterator[list[RunConfig]]:
         yield calls
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def tuned(
     config: RunConfig, prepared: list[RunConfig], tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, dict[str, Any], int]:
