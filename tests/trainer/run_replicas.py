@@ -6,6 +6,7 @@ python run_replicas.py OUT KIND [CASE …] [--die-after-epoch N] [--resume]
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import signal
 import sys
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 
 from tfrec_llm.errors import WorkerError
 from tfrec_llm.keras_api import keras, tf
@@ -34,10 +36,11 @@ from tfrec_llm.towers.user_tower import UserTower  # noqa: E402
 from tfrec_llm.trainer import train_two_tower  # noqa: E402
 from tfrec_llm.trainer.optimizer import SummedGradients, make_optimizer  # noqa: E402
 from tfrec_llm.trainer.replicas import Replicas, make_replicas  # noqa: E402
+from tfrec_llm.trainer.sequences import SequenceDataset  # noqa: E402
 
 CASES: dict[str, dict[str, Any]] = {
-    "plain": {"kind": "transformer"},
-    "sgd": {"optimizer": "sgd"},
+    "adam": {"kind": "transformer"},
+    "sgd": {"optimizer": "sgd", "max_positives": 20, "copies": 2},
     "all options": {
         "task_options": {
             "queue_size": 40,
@@ -48,16 +51,12 @@ CASES: dict[str, dict[str, Any]] = {
         },
         "gradient_cache_rows": 3,
     },
-    "sampled": {"max_positives": 20, "copies": 2},
-    "one user": {"batch_size": 1, "users": 3, "kind": "gru"},
-    "drop-out": {"dropout": 0.3},
+    "one user": {"batch_size": 1, "users": 3},
 }
 
 
 class Sgd(SummedGradients, keras.optimizers.SGD):
-    @property
-    def state(self) -> Any:
-        return self.variables
+    pass
 
 
 def sgd(variables: Sequence[Any], **_: Any) -> Any:
@@ -78,44 +77,56 @@ class DieAfter(Silent):
 
 
 def train(case: dict[str, Any], replicas: Replicas, folder: Path, **options: Any) -> Any:
-    world = PlantedWorld()
-    case = dict(case)
+    world, case = PlantedWorld(), dict(case)
     keras.utils.set_random_seed(1)
-    dropout = case.pop("dropout", 0.0)
     with replicas.scope():
         model = TwoTowerModel(
-            ItemTower(NUM_ITEMS, DIM, item_id_dropout=dropout, dropout=dropout),
-            UserTower(case.pop("kind", "attention"), 4, dropout=dropout),
+            ItemTower(NUM_ITEMS, DIM, item_id_dropout=0.0, dropout=0.0),
+            UserTower(case.pop("kind", "attention"), 4, dropout=0.0),
             feature_dim=FEATURE_DIM,
             task_options=case.pop("task_options", None),
             gradient_cache_rows=case.pop("gradient_cache_rows", None),
         )
-    # Off the start, where much is zero.
     generator = np.random.default_rng(3)
-    for variable in model.trainable_variables:
+    for variable in model.trainable_variables:  # much of the start is zero
         noise = generator.normal(0.0, 0.2, variable.shape).astype(np.float32)
         if replicas.is_chief:  # the others have to hear of it
             variable.assign(variable.value + noise)
-    if (copies := case.pop("copies", 0)) > 0:
-        shape = (copies * NUM_ITEMS, FEATURE_DIM)
-        noise = np.random.default_rng(5).normal(size=shape).astype(np.float32)
-        world.features = np.concatenate([world.features, noise])
-    if (users := case.pop("users", None)) is not None:
-        few = world.interactions.filter(
-            world.interactions["user_id"].is_in([f"u{user}" for user in range(users)])
-        )
-        world.dataset = train_two_tower.SequenceDataset(few, 4, {"u0": 0})
-    make = sgd if case.pop("optimizer", None) == "sgd" else make_optimizer
-    train_two_tower.make_optimizer = make
-    features = world.features[:NUM_ITEMS]
+    copies = case.pop("copies", 0) * NUM_ITEMS
+    more = np.random.default_rng(5).normal(size=(copies, FEATURE_DIM)).astype(np.float32)
+    originals, world.features = world.features, np.concatenate([world.features, more])
+    users = [f"u{user}" for user in range(case.pop("users", 40))]
+    world.dataset = SequenceDataset(
+        world.interactions.filter(pl.col("user_id").is_in(users)),
+        4,
+        {user: row for row, user in enumerate(users) if row % 2 == 0},
+    )
+    make = sgd if case.pop("optimizer", "adam") == "sgd" else make_optimizer
+    train_two_tower.make_optimizer = make  # fit itself trains with nothing but AdamW
 
     def evaluate() -> float:
-        return float(np.abs(model.embed_corpus(features)).sum())
+        return float(np.abs(model.embed_corpus(originals)).sum())
 
-    settings = {"batch_size": 15, "epochs": 3, "stop_after": 3, "text_search_weight": 0.2, **case}
+    settings = {"batch_size": 15, "epochs": 2, "stop_after": 2, "text_search_weight": 0.2, **case}
     result = world.fit(model, folder, evaluate=evaluate, replicas=replicas, **settings, **options)
-    weights = [np.array(v.value) for v in replicas.whole(model.trainable_variables)]
-    return result, weights
+    return result, [v.value.numpy() for v in replicas.whole(model.trainable_variables)]
+
+
+def draws_of_replicas(replicas: Replicas) -> np.ndarray:
+    """Returns what drop-out would draw on each replica, in two steps with one seed and a third."""
+    with replicas.scope():
+        generator = keras.random.SeedGenerator(1)
+
+    @tf.function
+    def step(seed: Any) -> Any:
+        def draw(seed: Any) -> Any:
+            replicas.seed([generator.state], seed)
+            own = keras.random.uniform((8,), seed=generator)
+            return tf.distribute.get_replica_context().all_gather(own[None], axis=0)
+
+        return replicas.run(draw, [seed])
+
+    return np.stack([step(tf.constant([seed, 2])).numpy() for seed in (1, 1, 3)])
 
 
 def main() -> int:
@@ -126,12 +137,15 @@ def main() -> int:
     parser.add_argument("--die-after-epoch", type=int)
     parser.add_argument("--resume", action="store_true")
     arguments = parser.parse_args()
-    replicas = make_replicas(arguments.kind)
-    for name in arguments.cases:
+    several = make_replicas(arguments.kind)
+    trained = {arguments.kind: several}
+    if arguments.kind == "mirrored":
+        trained["none"] = Replicas()
+        np.save(arguments.out / "draws.npy", draws_of_replicas(several))
+    for name, (kind, replicas) in itertools.product(arguments.cases, trained.items()):
         progress = DieAfter(arguments.die_after_epoch if replicas.worker == 1 else None)
-        folder = arguments.out / f"{arguments.kind} {name}"
-        if not replicas.is_chief:
-            folder = arguments.out / "nothing is written here"
+        # A folder for each worker, so that it shows who writes.
+        folder = arguments.out / f"{kind} {name} {replicas.worker}"
         try:
             result, weights = train(
                 CASES[name], replicas, folder, resume=arguments.resume, progress=progress
@@ -141,7 +155,7 @@ def main() -> int:
             return error.exit_code
         found = {f"weight {i:02}": weight for i, weight in enumerate(weights)}
         np.savez(
-            arguments.out / f"{arguments.kind} {name} {replicas.worker}.npz",
+            arguments.out / f"{kind} {name} {replicas.worker}.npz",
             losses=result.losses,
             metrics=result.metrics,
             **found,
