@@ -71,12 +71,19 @@ class Replicas:
         """Whether this process is the one that measures, decides and writes."""
         return self.worker == 0
 
-    def scope(self) -> contextlib.AbstractContextManager[Any]:
-        """Returns the context in which the variables of a model, or an optimiser, are made.
+    @contextlib.contextmanager
+    def scope(self) -> Iterator[None]:
+        """Makes the variables of a model, or of an optimiser, such that every replica has them.
 
         All workers make the same ones in the same order; they start as those of the chief.
+
+        Raises: WorkerError when another worker stopped meanwhile.
         """
-        return contextlib.nullcontext() if self._strategy is None else self._strategy.scope()
+        if self._strategy is None:
+            yield
+            return
+        with self.telling_of_lost_workers(), self._strategy.scope():
+            yield
 
     def constant(self, array: np.ndarray) -> Any:
         """Returns an array as an argument of `run` that lies on every device already."""
@@ -206,12 +213,10 @@ class Replicas:
             tf.errors.DeadlineExceededError,
             tf.errors.FailedPreconditionError,
         ) as error:
-            reason = str(error.message).split("Collective ops is aborted by: ")[-1].splitlines()
             raise WorkerError(
                 f"Worker {self.worker} lost another worker of the {self.num_workers} "
-                f"({type(error).__name__}: {reason[0] if reason else 'no reason given'}). The log "
-                "of that one says why it stopped. The last finished epoch is kept: start all "
-                "workers again with --resume."
+                f"({type(error).__name__}: {_reason(error)}). The log of that one says why it "
+                "stopped. The last finished epoch is kept: start all workers again with --resume."
             ) from error
 
     def _values_of_chief(self, values: Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -232,6 +237,14 @@ class Replicas:
         with self.telling_of_lost_workers():
             received = [result.numpy() for result in shared(*map(tf.constant, sent))]
         return [r.astype(v.dtype) for r, v in zip(received, values, strict=True)]
+
+
+def _reason(error: Any) -> str:
+    """Returns what a collective operation says of its end, without where it stood in the graph."""
+    reason = str(error.message).split("Collective ops is aborted by: ")[-1]
+    for further in ("Additional GRPC error information", "The error could be from a previous"):
+        reason = reason.split(further)[0]
+    return " ".join(reason.split())[:300] or "no reason given"
 
 
 class _OnAllReplicas:
@@ -261,7 +274,9 @@ def make_replicas(kind: str, worker_timeout: float = WORKER_TIMEOUT) -> Replicas
 
     Returns: `Replicas`.
 
-    Raises: UsageError when TF_CONFIG is missing or wrong, or TensorFlow was used already.
+    Raises:
+        UsageError: when TF_CONFIG is missing or wrong, or TensorFlow was used already.
+        WorkerError: when the workers cannot reach each other.
 
     Example:
         >>> make_replicas("none").count
@@ -280,6 +295,12 @@ def make_replicas(kind: str, worker_timeout: float = WORKER_TIMEOUT) -> Replicas
         raise UsageError(
             "train.strategy `multi_worker` must be set up before TensorFlow is used, and this "
             f"process has used it ({error}). Train in a process of its own: tfrec-llm train."
+        ) from error
+    except tf.errors.OpError as error:
+        raise WorkerError(
+            f"The workers did not find together ({type(error).__name__}: {_reason(error)}). See "
+            "that every address of TF_CONFIG can be reached from every worker, that no other "
+            "process has its port, and that all were started; then start all of them again."
         ) from error
     return Replicas(strategy, worker_timeout)
 

@@ -168,6 +168,7 @@ def train_dataset(
         return prepare_tuned(config, dataset, tuned, encoder, progress), run.training
 
     prepared = _with_start_from(config, prepare(config, dataset, encoder, progress))
+    replicas.check_alike("language model", prepared.encoder.fingerprint)
     parts = prepared.split
     progress.message(
         f"{dataset.name}: {len(prepared.catalogue)} items, {len(dataset.interactions)} "
@@ -294,6 +295,7 @@ def _train_along(
     if replicas.from_chief({})["is_trained"]:
         return {"worker": replicas.worker}
     prepared = prepare(config, dataset, progress=progress)
+    replicas.check_alike("language model", prepared.encoder.fingerprint)
     options = {"fingerprint": fingerprint, "progress": progress, "replicas": replicas}
     phases = [("select", prepared.split.train), ("refit", prepared.split.train_and_validation)]
     stop_after = config.train.epochs
