@@ -16,6 +16,7 @@ from tfrec_llm.models.step_part import ReplicaPart, WholeStep
 
 KINDS = ("none", "mirrored", "multi_worker")
 WORKER_TIMEOUT = 600.0
+_PAGE = 4096
 
 
 class Replicas:
@@ -48,6 +49,7 @@ class Replicas:
     def __init__(self, strategy: Any = None, worker_timeout: float = WORKER_TIMEOUT) -> None:
         self._strategy = strategy
         self._options = None
+        self._sent_by_chief = tf.function(self._sum_with_zeros)
         self.count = 1 if strategy is None else int(strategy.num_replicas_in_sync)
         self.num_workers, self.worker = 1, 0
         resolver = getattr(strategy, "cluster_resolver", None)
@@ -178,9 +180,12 @@ class Replicas:
             return value
         text = np.frombuffer(json.dumps(value).encode(), np.uint8)
         (length,) = self._values_of_chief([np.array([len(text)])])
-        text = text if self.is_chief else np.zeros(int(length[0]), np.uint8)
-        (text,) = self._values_of_chief([text])
-        told: dict[str, Any] = json.loads(text.astype(np.uint8).tobytes())
+        # In pages, so that a text of another length is not another graph.
+        padded = np.zeros(-(-int(length[0]) // _PAGE) * _PAGE, np.uint8)
+        if self.is_chief:
+            padded[: len(text)] = text
+        (padded,) = self._values_of_chief([padded])
+        told: dict[str, Any] = json.loads(padded[: int(length[0])].tobytes())
         return told
 
     def check_alike(self, what: str, fingerprint: str) -> None:
@@ -219,7 +224,9 @@ class Replicas:
                 "stopped. The last finished epoch is kept: start all workers again with --resume."
             ) from error
 
-    def _values_of_chief(self, values: Sequence[np.ndarray]) -> list[np.ndarray]:
+    def _sum_with_zeros(self, *tensors: Any) -> Any:
+        """Returns what the first replica gives, to all: the others give zeros."""
+
         def own(*tensors: Any) -> Any:
             context = tf.distribute.get_replica_context()
             is_first = tf.equal(context.replica_id_in_sync_group, 0)
@@ -227,15 +234,21 @@ class Replicas:
             # No time limit: the chief may measure, or encode a corpus, meanwhile.
             return context.all_reduce(tf.distribute.ReduceOp.SUM, mine)
 
-        @tf.function
-        def shared(*tensors: Any) -> Any:
-            results = self._strategy.run(own, args=tensors)
-            return [self._strategy.experimental_local_results(result)[0] for result in results]
+        results = self._strategy.run(own, args=tensors)
+        return [self._strategy.experimental_local_results(result)[0] for result in results]
 
+    def _values_of_chief(self, values: Sequence[np.ndarray]) -> list[np.ndarray]:
         # Whole numbers go as float64, which holds them exactly and which every device can sum.
         sent = [v if v.dtype == np.float32 else v.astype(np.float64) for v in values]
-        with self.telling_of_lost_workers():
-            received = [result.numpy() for result in shared(*map(tf.constant, sent))]
+        received: list[Any] = [None] * len(values)
+        for dtype in (np.float32, np.float64):  # one operation packs tensors of one type alone
+            places = [place for place, value in enumerate(sent) if value.dtype == dtype]
+            if not places:
+                continue
+            with self.telling_of_lost_workers():
+                results = self._sent_by_chief(*(tf.constant(sent[place]) for place in places))
+                for place, result in zip(places, results, strict=True):
+                    received[place] = result.numpy()
         return [r.astype(v.dtype) for r, v in zip(received, values, strict=True)]
 
 
