@@ -165,6 +165,11 @@ class TowersSection(Section):
         description="where training starts: click and text likeness in closed form, or nowhere",
     )
     item_id_dropout: Share = 0.4
+    popularity_prior: bool = Field(
+        False,
+        description="one learned number an item, for being popular; index.popularity_prior says "
+        "how much of it is served",
+    )
     dropout: Share = 0.3
     text_start_share: Annotated[float, Field(ge=0.0, le=1.0)] | None = Field(
         None,
@@ -285,6 +290,9 @@ class IndexSection(Section):
     num_lists: int | None = Field(None, ge=1, description="of the kind ivf")
     num_lists_to_search: int | None = Field(None, ge=1, description="of the kind ivf")
     min_recall: float = Field(0.9, ge=0.0, le=1.0, description="against exact search, or refused")
+    popularity_prior: float = Field(
+        1.0, ge=0.0, le=1.0, description="share of towers.popularity_prior that is served; 0: none"
+    )
 
 
 class RunConfig(Section):
@@ -331,6 +339,25 @@ class RunConfig(Section):
             raise ValueError(
                 f"towers.start `random` leaves no room for {' and '.join(told)}: set them to null, "
                 "or towers.start to factorised"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _prior_can_be_learned_and_served(self) -> RunConfig:
+        if self.towers.popularity_prior:
+            if self.model.kind != "two_tower":
+                raise ValueError(
+                    f"model.kind `{self.model.kind}` has no towers.popularity_prior, its vectors "
+                    "may have any length; leave it out, or use model.kind two_tower"
+                )
+            if not self.towers.item_ids:
+                raise ValueError(
+                    "towers.popularity_prior is learned with the ids: set towers.item_ids to true"
+                )
+        elif self.index.popularity_prior != 1.0:
+            raise ValueError(
+                "index.popularity_prior scales what is learned with towers.popularity_prior: set "
+                "that to true, or leave index.popularity_prior at 1"
             )
         return self
 
