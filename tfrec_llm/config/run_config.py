@@ -244,6 +244,14 @@ class TrainSection(Section):
         description="another run with the same encoder and widths, whose text part and user "
         "tower this one starts from",
     )
+    strategy: Literal["none", "mirrored", "multi_worker"] = Field(
+        "none",
+        description="replicas that train as one: none, the GPUs of this machine, or the machines "
+        "that TF_CONFIG names; batch_size is that of all together",
+    )
+    worker_timeout: float = Field(
+        600.0, gt=0.0, description="seconds that a step of multi_worker waits for the others"
+    )
     patience: int = Field(4, ge=1, description="epochs without a better validation NDCG@10")
     refit: bool = Field(True, description="train again on training + validation before the test")
     seed: int = Field(7, ge=0)
@@ -405,6 +413,12 @@ class RunConfig(Section):
                     "model.kind `matrix_factorisation` has no "
                     + ", ".join(f"train.{key}" for key in of_towers)
                     + "; leave it out, or use model.kind two_tower"
+                )
+            if self.train.strategy != "none":
+                raise ValueError(
+                    "model.kind `matrix_factorisation` is trained by one process: its losses are "
+                    "means over pairs that no replica can take its share of; set train.strategy "
+                    "to none, or use model.kind two_tower"
                 )
             if not self.towers.item_ids:
                 raise ValueError(
