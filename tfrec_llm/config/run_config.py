@@ -47,10 +47,14 @@ class ColumnNames(Section):
 class DataSection(Section):
     """Where the tables come from."""
 
-    source: Literal["tables", "bookshop", "movielens", "microlens", "goodbooks", "memory"] = Field(
-        "tables", description="memory: tables handed over in Python, not read by this run"
+    source: Literal[
+        "tables", "shards", "bookshop", "movielens", "microlens", "goodbooks", "memory"
+    ] = Field(
+        "tables",
+        description="shards: what `tfrec-llm shard` wrote, for interactions larger than the "
+        "memory; memory: tables handed over in Python, not read by this run",
     )
-    folder: Path | None = Field(None, description="folder of a named reader's files")
+    folder: Path | None = Field(None, description="folder of shards or of a named reader's files")
     items: Path | None = None
     interactions: Path | None = None
     users: Path | None = None
@@ -61,6 +65,12 @@ class DataSection(Section):
     )
     max_quarantined_share: float = Field(
         0.5, ge=0.0, le=1.0, description="stop when more than this share of a table is rejected"
+    )
+    start_memory_gb: float = Field(
+        4.0,
+        gt=0.0,
+        description="of shards: memory that towers.start factorised may take; near pairs are "
+        "counted over smaller gaps to fit, and where that is not enough the start is random",
     )
 
     @model_validator(mode="after")
@@ -282,7 +292,9 @@ class EvaluateSection(Section):
     """What is measured."""
 
     ks: list[Annotated[int, Field(ge=1, le=100)]] = [10, 20, 100]
-    max_users: int | None = Field(None, ge=1, description="seeded sample of the test cases")
+    max_users: int | None = Field(
+        None, ge=1, description="seeded sample of the test cases; null: all, of shards 10 000"
+    )
     bootstrap_samples: int = Field(1000, ge=10)
 
 
@@ -334,6 +346,24 @@ class RunConfig(Section):
             raise ValueError(
                 "encoder.kind `none` leaves nothing but ids: set towers.item_ids to true"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _can_be_streamed(self) -> RunConfig:
+        if self.data.source != "shards":
+            return self
+        faults = {
+            f"split.protocol `{self.split.protocol}` needs all interactions at once: use "
+            "leave_one_out": self.split.protocol != "leave_one_out",
+            "split.train_share below 1 is not drawn there: use 1": self.split.train_share != 1.0,
+            f"model.kind `{self.model.kind}` has a row for each user: use two_tower": (
+                self.model.kind != "two_tower"
+            ),
+            "the ranker draws from all interactions: set ranker.train to false": self.ranker.train,
+        }
+        told = [fault for fault, is_there in faults.items() if is_there]
+        if told:
+            raise ValueError("data.source `shards` is streamed, but " + "; ".join(told))
         return self
 
     @model_validator(mode="after")
