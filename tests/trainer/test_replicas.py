@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
 from tfrec_llm.errors import UsageError
 from tfrec_llm.keras_api import keras, tf
@@ -82,14 +83,28 @@ def resumed(folder: Path, broken: Any) -> Path:
     return folder
 
 
-def assert_as_alone(folder: Path, kind: str, case: str, worker: int = 0) -> None:
-    wanted = np.load(folder / f"none {case} 0.npz")
-    found = np.load(folder / f"{kind} {case} {worker}.npz")
-    assert sorted(found) == sorted(wanted) and len(wanted["losses"]) == 2
+def last_state(folder: Path, kind: str, case: str) -> dict[str, np.ndarray]:
+    """Returns weights and state of the optimiser after the last epoch, by number."""
+    arrays = load_file(folder / f"{kind} {case} 0" / "select-last.safetensors")
+    return {name[:4]: array for name, array in arrays.items() if "seed_generator" not in name}
+
+
+def assert_same(found: dict[str, Any], wanted: dict[str, Any], case: str) -> None:
+    assert sorted(found) == sorted(wanted)
     # Adam divides by the size of a gradient, and so enlarges the rounding of a small one.
-    atol = 1e-6 if case == "sgd" else 1e-4
+    atol = 1e-4 if case in ("adam", "all options") else 1e-6
     for name in wanted:
         np.testing.assert_allclose(found[name], wanted[name], atol=atol, rtol=1e-6, err_msg=name)
+
+
+def assert_as_alone(folder: Path, kind: str, case: str) -> None:
+    assert_same(last_state(folder, kind, case), last_state(folder, "none", case), case)
+    # The chief is left with the weights of the best epoch.
+    assert_same(
+        dict(np.load(folder / f"{kind} {case} 0.npz")),
+        dict(np.load(folder / f"none {case} 0.npz")),
+        case,
+    )
 
 
 @pytest.mark.slow
@@ -99,9 +114,11 @@ def test_two_devices_train_as_one_does(case: str, mirrored: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_case_moves_the_weights(mirrored: Path) -> None:
-    losses = [np.load(mirrored / f"none {case} 0.npz")["losses"] for case in CASES]
-    assert all(np.all(np.isfinite(loss)) and loss[1] < loss[0] for loss in losses)
+def test_a_case_trains_something(mirrored: Path) -> None:
+    for case in CASES:
+        found = np.load(mirrored / f"none {case} 0.npz")
+        assert np.all(np.isfinite(found["losses"])) and np.all(found["losses"] > 0.1)
+        assert np.all(np.diff(found["metrics"]) != 0.0)  # the start, and each epoch
 
 
 @pytest.mark.slow
@@ -127,16 +144,22 @@ def test_when_a_worker_is_killed_the_other_says_so_and_what_to_do(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("case", CASES[:3])
-@pytest.mark.parametrize("worker", [0, 1])
 def test_two_processes_train_as_one_does_after_a_kill_too(
-    case: str, worker: int, mirrored: Path, resumed: Path
+    case: str, mirrored: Path, resumed: Path
 ) -> None:
-    if worker == 0:  # the chief has the weights of the best epoch, like a single process
-        assert_as_alone(resumed, "multi_worker", case)
-        return
-    chief, other = (np.load(resumed / f"multi_worker {case} {w}.npz") for w in (0, 1))
-    np.testing.assert_array_equal(other["losses"], chief["losses"])
-    np.testing.assert_array_equal(other["metrics"], chief["metrics"])
+    assert_as_alone(resumed, "multi_worker", case)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", CASES[:3])
+def test_the_second_worker_has_the_same_weights_and_hears_of_the_measures(
+    case: str, mirrored: Path, resumed: Path
+) -> None:
+    found, chief = (dict(np.load(resumed / f"multi_worker {case} {w}.npz")) for w in (1, 0))
+    for name in ("losses", "metrics"):
+        np.testing.assert_array_equal(found.pop(name), chief.pop(name))
+    wanted = last_state(mirrored, "none", case)
+    assert_same(found, {name: wanted[name] for name in chief}, case)
 
 
 @pytest.mark.slow
