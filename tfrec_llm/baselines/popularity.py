@@ -33,6 +33,21 @@ class Popularity:
         self.item_counts = interactions.item_counts.astype(np.float32)
         return self
 
+    @classmethod
+    def from_counts(cls, item_counts: np.ndarray) -> Popularity:
+        """Returns the baseline of counts that are known already.
+
+        Args:
+            item_counts: int `(num_items,)`, users who took each item in training.
+
+        Example:
+            >>> Popularity.from_counts(np.array([0, 2])).item_counts.tolist()
+            [0.0, 2.0]
+        """
+        model = cls()
+        model.item_counts = np.asarray(item_counts).astype(np.float32)
+        return model
+
     def score(self, queries: Queries) -> np.ndarray:
         """Returns float32 `(len(queries), num_items)`, read-only: the same row for everybody."""
         return np.broadcast_to(self.item_counts, (len(queries), len(self.item_counts)))

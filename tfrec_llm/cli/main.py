@@ -23,6 +23,7 @@ from tfrec_llm.cli.pretrain_encoder import pretrain_encoder
 from tfrec_llm.cli.recommend import recommend
 from tfrec_llm.cli.refresh import refresh
 from tfrec_llm.cli.serve import serve
+from tfrec_llm.cli.shard import shard
 from tfrec_llm.cli.similar import similar
 from tfrec_llm.cli.train import train
 from tfrec_llm.cli.tune import tune
@@ -39,6 +40,7 @@ _VERBS: tuple[tuple[Callable[..., None], str], ...] = (
     (check, "tfrec-llm check exports/books"),
     (refresh, "tfrec-llm refresh exports/books --items items.csv --keep 2"),
     (encode, "tfrec-llm encode items.csv --encoder all_minilm_l6_v2_en --out vectors.parquet"),
+    (shard, "tfrec-llm shard run.yaml --out shards/books --shards 16"),
     (tune, "tfrec-llm tune run.yaml --trials 30 --out studies/books"),
     (encoders, "tfrec-llm encoders --suggest --items 20000 --language en --device cpu"),
     (pretrain_encoder, "tfrec-llm pretrain-encoder texts.txt --out encoders/mine --dim 128"),

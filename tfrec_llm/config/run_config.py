@@ -47,10 +47,14 @@ class ColumnNames(Section):
 class DataSection(Section):
     """Where the tables come from."""
 
-    source: Literal["tables", "bookshop", "movielens", "microlens", "goodbooks", "memory"] = Field(
-        "tables", description="memory: tables handed over in Python, not read by this run"
+    source: Literal[
+        "tables", "shards", "bookshop", "movielens", "microlens", "goodbooks", "memory"
+    ] = Field(
+        "tables",
+        description="shards: what `tfrec-llm shard` wrote, for interactions larger than the "
+        "memory; memory: tables handed over in Python, not read by this run",
     )
-    folder: Path | None = Field(None, description="folder of a named reader's files")
+    folder: Path | None = Field(None, description="folder of shards or of a named reader's files")
     items: Path | None = None
     interactions: Path | None = None
     users: Path | None = None
@@ -61,6 +65,12 @@ class DataSection(Section):
     )
     max_quarantined_share: float = Field(
         0.5, ge=0.0, le=1.0, description="stop when more than this share of a table is rejected"
+    )
+    start_memory_gb: float = Field(
+        4.0,
+        gt=0.0,
+        description="of shards: memory that towers.start factorised may take; near pairs are "
+        "counted over smaller gaps to fit, and where that is not enough the start is random",
     )
 
     @model_validator(mode="after")
@@ -165,6 +175,11 @@ class TowersSection(Section):
         description="where training starts: click and text likeness in closed form, or nowhere",
     )
     item_id_dropout: Share = 0.4
+    popularity_prior: bool = Field(
+        False,
+        description="one learned number an item, for being popular; index.popularity_prior says "
+        "how much of it is served",
+    )
     dropout: Share = 0.3
     text_start_share: Annotated[float, Field(ge=0.0, le=1.0)] | None = Field(
         None,
@@ -277,7 +292,9 @@ class EvaluateSection(Section):
     """What is measured."""
 
     ks: list[Annotated[int, Field(ge=1, le=100)]] = [10, 20, 100]
-    max_users: int | None = Field(None, ge=1, description="seeded sample of the test cases")
+    max_users: int | None = Field(
+        None, ge=1, description="seeded sample of the test cases; null: all, of shards 10 000"
+    )
     bootstrap_samples: int = Field(1000, ge=10)
 
 
@@ -293,6 +310,9 @@ class IndexSection(Section):
     num_lists: int | None = Field(None, ge=1, description="of the kind ivf")
     num_lists_to_search: int | None = Field(None, ge=1, description="of the kind ivf")
     min_recall: float = Field(0.9, ge=0.0, le=1.0, description="against exact search, or refused")
+    popularity_prior: float = Field(
+        1.0, ge=0.0, le=1.0, description="share of towers.popularity_prior that is served; 0: none"
+    )
 
 
 class RunConfig(Section):
@@ -329,6 +349,24 @@ class RunConfig(Section):
         return self
 
     @model_validator(mode="after")
+    def _can_be_streamed(self) -> RunConfig:
+        if self.data.source != "shards":
+            return self
+        faults = {
+            f"split.protocol `{self.split.protocol}` needs all interactions at once: use "
+            "leave_one_out": self.split.protocol != "leave_one_out",
+            "split.train_share below 1 is not drawn there: use 1": self.split.train_share != 1.0,
+            f"model.kind `{self.model.kind}` has a row for each user: use two_tower": (
+                self.model.kind != "two_tower"
+            ),
+            "the ranker draws from all interactions: set ranker.train to false": self.ranker.train,
+        }
+        told = [fault for fault, is_there in faults.items() if is_there]
+        if told:
+            raise ValueError("data.source `shards` is streamed, but " + "; ".join(told))
+        return self
+
+    @model_validator(mode="after")
     def _starts_in_one_place(self) -> RunConfig:
         others = {
             "train.start_from": self.train.start_from,
@@ -339,6 +377,25 @@ class RunConfig(Section):
             raise ValueError(
                 f"towers.start `random` leaves no room for {' and '.join(told)}: set them to null, "
                 "or towers.start to factorised"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _prior_can_be_learned_and_served(self) -> RunConfig:
+        if self.towers.popularity_prior:
+            if self.model.kind != "two_tower":
+                raise ValueError(
+                    f"model.kind `{self.model.kind}` has no towers.popularity_prior, its vectors "
+                    "may have any length; leave it out, or use model.kind two_tower"
+                )
+            if not self.towers.item_ids:
+                raise ValueError(
+                    "towers.popularity_prior is learned with the ids: set towers.item_ids to true"
+                )
+        elif self.index.popularity_prior != 1.0:
+            raise ValueError(
+                "index.popularity_prior scales what is learned with towers.popularity_prior: set "
+                "that to true, or leave index.popularity_prior at 1"
             )
         return self
 

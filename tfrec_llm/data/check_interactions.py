@@ -8,7 +8,8 @@ from tfrec_llm.data.columns import finite_number, seconds_since_1970
 from tfrec_llm.data.raw_table import RawTable
 from tfrec_llm.data.schema import INTERACTION_COLUMNS
 
-_TIME, _RATING, _ORDER = "\x00time", "\x00rating", "\x00order"
+TIME, RATING = "\x00time", "\x00rating"  # the columns that `check_rows` adds
+_ORDER = "\x00order"
 
 
 def check_interactions(
@@ -44,6 +45,66 @@ def check_interactions(
         >>> pairs.select("item_id", "position").rows()
         [('b', 0), ('a', 1)]
     """
+    num_below_min_rating = check_rows(
+        raw,
+        item_ids,
+        user_id=user_id,
+        item_id=item_id,
+        timestamp=timestamp,
+        rating=rating,
+        min_rating=min_rating,
+    )
+    order = pl.int_range(pl.len()).alias(_ORDER)
+    raw.frame = raw.frame.with_columns(order).sort(TIME, _ORDER)
+    raw.set_aside(
+        ~pl.struct(user_id, item_id).is_first_distinct(),
+        "duplicate_pair",
+        pl.format("user '{}' took item '{}' before; the first time is kept", user_id, item_id),
+    )
+    first_row = pl.col(_ORDER).min().over(user_id)
+    pairs = raw.frame.sort(first_row, TIME, _ORDER).select(
+        pl.col(user_id).alias("user_id"),
+        pl.col(item_id).alias("item_id"),
+        pl.int_range(pl.len()).over(user_id).alias("position"),
+        pl.col(TIME).alias("timestamp"),
+        pl.col(RATING).alias("rating"),
+    )
+    return pairs.cast(INTERACTION_COLUMNS), num_below_min_rating  # type: ignore[arg-type]
+
+
+def check_rows(
+    raw: RawTable,
+    item_ids: pl.Series,
+    *,
+    user_id: str,
+    item_id: str,
+    timestamp: str | None,
+    rating: str | None,
+    min_rating: float | None,
+) -> int:
+    """Checks each row of interactions for itself, which can be done part of a table by part.
+
+    Args:
+        raw: the table, or a part of it. Rows that are not sound are set aside; the others get
+            the columns `TIME` (seconds since 1970) and `RATING`, Float64, null where there is none.
+        item_ids: ids of the known items.
+        user_id: the column of user ids.
+        item_id: the column of item ids.
+        timestamp: the column of times; `None` takes `timestamp` if it is there.
+        rating: the column of ratings; `None` takes `rating` if it is there.
+        min_rating: rows with a lower rating are left out.
+
+    Returns: how many rows were left out for their rating.
+    Raises: DataError when a column is missing.
+
+    Example:
+        >>> from tfrec_llm.data.file_formats import read_raw_table
+        >>> frame = pl.DataFrame({"u": ["x", "x"], "i": ["a", "?"], "timestamp": [9, 5]})
+        >>> raw = read_raw_table(frame, "interactions")
+        >>> names = {"user_id": "u", "item_id": "i", "timestamp": None, "rating": None}
+        >>> check_rows(raw, pl.Series(["a"]), min_rating=None, **names), raw.frame["i"].to_list()
+        (0, ['a'])
+    """
     if timestamp is None and "timestamp" in raw.columns:
         timestamp = "timestamp"
     if rating is None and ("rating" in raw.columns or min_rating is not None):
@@ -64,34 +125,17 @@ def check_interactions(
     _parse_ratings(raw, rating, min_rating is not None)
     num_sound = raw.frame.height
     if min_rating is not None:
-        raw.frame = raw.frame.filter(pl.col(_RATING) >= min_rating)
-    num_below_min_rating = num_sound - raw.frame.height
-
-    order = pl.int_range(pl.len()).alias(_ORDER)
-    raw.frame = raw.frame.with_columns(order).sort(_TIME, _ORDER)
-    raw.set_aside(
-        ~pl.struct(user_id, item_id).is_first_distinct(),
-        "duplicate_pair",
-        pl.format("user '{}' took item '{}' before; the first time is kept", user_id, item_id),
-    )
-    first_row = pl.col(_ORDER).min().over(user_id)
-    pairs = raw.frame.sort(first_row, _TIME, _ORDER).select(
-        pl.col(user_id).alias("user_id"),
-        pl.col(item_id).alias("item_id"),
-        pl.int_range(pl.len()).over(user_id).alias("position"),
-        pl.col(_TIME).alias("timestamp"),
-        pl.col(_RATING).alias("rating"),
-    )
-    return pairs.cast(INTERACTION_COLUMNS), num_below_min_rating  # type: ignore[arg-type]
+        raw.frame = raw.frame.filter(pl.col(RATING) >= min_rating)
+    return num_sound - raw.frame.height
 
 
 def _parse_times(raw: RawTable, column: str | None) -> None:
     if column is None:
-        raw.frame = raw.frame.with_columns(pl.lit(None, pl.Float64).alias(_TIME))
+        raw.frame = raw.frame.with_columns(pl.lit(None, pl.Float64).alias(TIME))
         return
-    raw.frame = raw.frame.with_columns(seconds_since_1970(column).alias(_TIME))
+    raw.frame = raw.frame.with_columns(seconds_since_1970(column).alias(TIME))
     raw.set_aside(
-        pl.col(_TIME).is_null(),
+        pl.col(TIME).is_null(),
         "bad_timestamp",
         pl.format("'{}' is no number of seconds since 1970 and no ISO date", column),
     )
@@ -99,9 +143,9 @@ def _parse_times(raw: RawTable, column: str | None) -> None:
 
 def _parse_ratings(raw: RawTable, column: str | None, is_needed: bool) -> None:
     if column is None:
-        raw.frame = raw.frame.with_columns(pl.lit(None, pl.Float64).alias(_RATING))
+        raw.frame = raw.frame.with_columns(pl.lit(None, pl.Float64).alias(RATING))
         return
-    raw.frame = raw.frame.with_columns(finite_number(column).alias(_RATING))
+    raw.frame = raw.frame.with_columns(finite_number(column).alias(RATING))
     is_empty = pl.col(column).str.strip_chars() == ""
-    is_bad = pl.col(_RATING).is_null() & (pl.lit(is_needed) | ~is_empty)
+    is_bad = pl.col(RATING).is_null() & (pl.lit(is_needed) | ~is_empty)
     raw.set_aside(is_bad, "bad_rating", pl.format("'{}' is no finite number", column))

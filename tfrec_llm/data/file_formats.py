@@ -6,6 +6,7 @@ import contextlib
 import csv
 import gzip
 import io
+import itertools
 import json
 import sys
 import zlib
@@ -21,7 +22,7 @@ from tfrec_llm.data.raw_table import ROW, RawTable, nearest_name, rejected_rows
 from tfrec_llm.errors import DataError
 
 _CHUNK_ROWS = 50_000
-_ENDINGS = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".jsonl", ".jsonl.gz", ".parquet")
+ENDINGS = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".jsonl", ".jsonl.gz", ".parquet")
 _BROKEN = "\x00broken"
 _Problem = tuple[int, str, str, object]  # row, reason, detail, content
 
@@ -61,9 +62,9 @@ def read_raw_table(
 
 
 def _existing(path: Path, table: str) -> Path:
-    if not path.name.lower().endswith(_ENDINGS):
+    if not path.name.lower().endswith(ENDINGS):
         raise DataError(
-            f"{path} (data.{table}): the name must end in one of {', '.join(_ENDINGS)}; "
+            f"{path} (data.{table}): the name must end in one of {', '.join(ENDINGS)}; "
             "it tells the form of the file"
         )
     if path.is_file():
@@ -78,22 +79,80 @@ def _existing(path: Path, table: str) -> Path:
     )
 
 
+def read_raw_batches(source: str | Path, table: str, batch_rows: int) -> Iterator[RawTable]:
+    r"""Reads one file part by part, each as `read_raw_table` reads the whole of it.
+
+    Rows bear their number in the file. A column that the first part of a JSONL file has and a
+    later one lacks is there and empty.
+
+    Args:
+        source: a file, as for `read_raw_table`.
+        table: "items", "interactions" or "users".
+        batch_rows: int >= 1, rows in a part, so many at most.
+
+    Yields: the parts, none of them empty.
+    Raises: DataError when the file is missing, unreadable or of an unknown form.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> path = pathlib.Path(tempfile.mkdtemp()) / "items.csv"
+        >>> _ = path.write_text("item_id\na\nb\nc\n")
+        >>> [part.frame["item_id"].to_list() for part in read_raw_batches(path, "items", 2)]
+        [['a', 'b'], ['c']]
+    """
+    path = _existing(Path(source).expanduser(), table)
+    with _told_as_data_error(path, table):
+        if path.name.lower().endswith(".parquet"):
+            rows = pl.scan_parquet(path)
+            num_rows = rows.select(pl.len()).collect().item()
+            for begin in range(0, num_rows, batch_rows):
+                part = rows.slice(begin, batch_rows).collect()
+                yield _from_frame(part, table, str(path), first_row=begin + 1)
+            return
+        with _open_records(path, table, None) as (records, names):
+            columns: list[str] = []
+            begin = 1
+            while part_of_records := list(itertools.islice(records, batch_rows)):
+                raw = _from_records(iter(part_of_records), path, table, names, first_row=begin)
+                columns = columns or raw.columns
+                missing = [pl.lit("").alias(name) for name in columns if name not in raw.columns]
+                raw.frame = raw.frame.with_columns(missing)
+                begin += len(part_of_records)
+                yield raw
+
+
 def _from_file(path: Path, table: str, header: Sequence[str] | None) -> RawTable:
-    name = path.name.lower().removesuffix(".gz")
-    try:
-        if name.endswith(".parquet"):
+    with _told_as_data_error(path, table):
+        if path.name.lower().endswith(".parquet"):
             return _from_frame(pl.read_parquet(path), table, str(path))
-        with _open_text(path) as lines:
-            if name.endswith(".jsonl"):
-                return _from_records(_json_records(lines), path, table, None)
-            records = _separated_records(lines, "\t" if name.endswith(".tsv") else ",")
-            names = list(header) if header is not None else _read_header(records, path, table)
-            return _from_records(_of_width(records, len(names)), path, table, names)
+        with _open_records(path, table, header) as (records, names):
+            return _from_records(records, path, table, names)
+
+
+@contextlib.contextmanager
+def _told_as_data_error(path: Path, table: str) -> Iterator[None]:
+    try:
+        yield
     except (OSError, EOFError, zlib.error, pl.exceptions.PolarsError) as error:
         raise DataError(
             f"{path} (data.{table}) cannot be read: {error}. "
             "Check that the file is whole and is what its name says"
         ) from error
+
+
+@contextlib.contextmanager
+def _open_records(
+    path: Path, table: str, header: Sequence[str] | None
+) -> Iterator[tuple[Iterator[Any], list[str] | None]]:
+    """Yields the records of a file of text, and the names of its columns if records lack them."""
+    name = path.name.lower().removesuffix(".gz")
+    with _open_text(path) as lines:
+        if name.endswith(".jsonl"):
+            yield _json_records(lines), None
+            return
+        records = _separated_records(lines, "\t" if name.endswith(".tsv") else ",")
+        names = list(header) if header is not None else _read_header(records, path, table)
+        yield _of_width(records, len(names)), names
 
 
 @contextlib.contextmanager
@@ -194,21 +253,25 @@ def _json_records(lines: Iterator[str]) -> Iterator[dict[str, str] | tuple[str, 
 
 
 def _from_records(
-    records: Iterator[Any], path: Path, table: str, names: list[str] | None
+    records: Iterator[Any],
+    path: Path,
+    table: str,
+    names: list[str] | None,
+    first_row: int = 1,
 ) -> RawTable:
     """Gathers records in chunks of columns, which need far less memory than rows."""
     chunks: list[pl.DataFrame] = []
     problems: list[_Problem] = []
     rows: list[Any] = []
     numbers: list[int] = []
-    number = 0
+    number = first_row - 1
 
     def close_chunk() -> None:
         chunks.append(_chunk(rows, numbers, names, problems))
         rows.clear()
         numbers.clear()
 
-    for number, record in enumerate(records, start=1):
+    for number, record in enumerate(records, start=first_row):
         if isinstance(record, tuple):
             problems.append((number, "bad_row", *record))
             continue
@@ -218,7 +281,8 @@ def _from_records(
             close_chunk()
     close_chunk()
     frame = pl.concat(chunks, how="diagonal").with_columns(pl.col(pl.String).fill_null(""))
-    return RawTable(table, str(path), frame, number, [rejected_rows(table, str(path), problems)])
+    rejected = rejected_rows(table, str(path), problems)
+    return RawTable(table, str(path), frame, number - first_row + 1, [rejected])
 
 
 def _chunk(
@@ -249,9 +313,9 @@ def _columns(rows: list[Any], numbers: list[int], names: list[str] | None) -> pl
     return pl.DataFrame({**data, ROW: pl.Series(numbers, dtype=pl.Int64)})
 
 
-def _from_frame(frame: pl.DataFrame, table: str, file: str) -> RawTable:
+def _from_frame(frame: pl.DataFrame, table: str, file: str, first_row: int = 1) -> RawTable:
     texts, broken = plain_strings(frame)
-    rows = pl.int_range(1, frame.height + 1, dtype=pl.Int64).alias(ROW)
+    rows = pl.int_range(first_row, first_row + frame.height, dtype=pl.Int64).alias(ROW)
     raw = RawTable(table, file, texts.with_columns(rows, broken.alias(_BROKEN)), frame.height)
     raw.set_aside(pl.col(_BROKEN), "bad_encoding", "the row is not UTF-8")
     raw.frame = raw.frame.drop(_BROKEN)

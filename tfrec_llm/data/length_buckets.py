@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-_POOL_BATCHES = 32
+POOL_BATCHES = 32
 
 
 def length_buckets(
@@ -27,7 +27,7 @@ def length_buckets(
         [[0, 2], [1, 3]]
     """
     order = generator.permutation(len(lengths))
-    pool = batch_size * _POOL_BATCHES
+    pool = batch_size * POOL_BATCHES
     batches: list[np.ndarray] = []
     for begin in range(0, len(order), pool):
         part = order[begin : begin + pool]

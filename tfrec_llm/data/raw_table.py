@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -37,6 +37,7 @@ _HINTS = {
     "duplicate_item": "Give each item one row.",
     "duplicate_user": "Give each user one row.",
 }
+_TOLD = ("reason", "row", "detail")
 _NOT_A_FAULT = "duplicate_pair"  # somebody took a thing twice: nothing is wrong with the table
 
 
@@ -127,20 +128,50 @@ class RawTable:
         Repeated pairs of user and item do not count: repetition is no fault.
         """
         rejected = self.quarantine.filter(pl.col("reason") != _NOT_A_FAULT)
-        if rejected.height <= max_quarantined_share * self.num_rows:
-            if rejected.height < self.num_rows:
-                return
-            limit = "so nothing is left"
-        else:
-            limit = f"more than data.max_quarantined_share = {max_quarantined_share:g} allows"
-        counts = rejected["reason"].value_counts().sort(-pl.col("count").cast(int), "reason")
-        reasons = ", ".join(f"{reason} {count}" for reason, count in counts.head(3).iter_rows())
-        first = rejected.filter(pl.col("reason") == counts["reason"][0]).row(0, named=True)
-        raise DataError(
-            f"{self.file} ({self.table}): {rejected.height} of {self.num_rows} rows cannot be used "
-            f"({reasons}), {limit}. First: row {first['row']}, {first['detail']}. "
-            + _HINTS[first["reason"]]
+        first = rejected.unique("reason", keep="first", maintain_order=True)
+        check_good_share(
+            f"{self.file} ({self.table})",
+            self.num_rows,
+            dict(rejected["reason"].value_counts().iter_rows()),
+            {reason: (row, detail) for reason, row, detail in first.select(*_TOLD).iter_rows()},
+            max_quarantined_share,
         )
+
+
+def check_good_share(
+    where: str,
+    num_rows: int,
+    rejected: Mapping[str, int],
+    first: Mapping[str, tuple[int, str]],
+    max_quarantined_share: float,
+) -> None:
+    """Raises a DataError when too many rows were rejected, or none is left.
+
+    Args:
+        where: the file and its table, for the message.
+        num_rows: rows read, whole or broken.
+        rejected: reason → how many rows; repeated pairs do not count.
+        first: reason → the number of the first such row, and what was found in it.
+        max_quarantined_share: float in [0, 1].
+
+    Example:
+        >>> check_good_share("clicks.csv", 9, {"bad_rating": 1}, {"bad_rating": (3, "'x'")}, 0.5)
+    """
+    counts = {reason: count for reason, count in rejected.items() if reason != _NOT_A_FAULT}
+    num_rejected = sum(counts.values())
+    if num_rejected <= max_quarantined_share * num_rows:
+        if num_rejected < num_rows:
+            return
+        limit = "so nothing is left"
+    else:
+        limit = f"more than data.max_quarantined_share = {max_quarantined_share:g} allows"
+    most = sorted(counts, key=lambda reason: (-counts[reason], reason))
+    reasons = ", ".join(f"{reason} {counts[reason]}" for reason in most[:3])
+    row, detail = first[most[0]]
+    raise DataError(
+        f"{where}: {num_rejected} of {num_rows} rows cannot be used ({reasons}), {limit}. First: "
+        f"row {row}, {detail}. " + _HINTS[most[0]]
+    )
 
 
 def rejected_rows(
@@ -209,8 +240,17 @@ def write_quarantine(quarantine: Quarantine, folder: str | Path) -> list[Path]:
             path.unlink(missing_ok=True)
             continue
         with atomic_file(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
-            for row in rows.drop("table").iter_rows(named=True):
-                content = row.pop("content")
-                file.write(f'{to_json(row)[:-1]}, "content": {content}}}\n')
+            file.writelines(quarantine_lines(rows))
         written.append(path)
     return written
+
+
+def quarantine_lines(rows: pl.DataFrame) -> Iterator[str]:
+    """Yields a line of JSON for each row set aside, without the name of its table.
+
+    Args:
+        rows: frame of `QUARANTINE_COLUMNS`.
+    """
+    for row in rows.drop("table").iter_rows(named=True):
+        content = row.pop("content")
+        yield f'{to_json(row)[:-1]}, "content": {content}}}\n'

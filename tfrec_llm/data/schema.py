@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import polars as pl
@@ -24,15 +25,17 @@ class Quarantine:
     Attributes:
         rows: frame of `table`, `file`, `row` (int, 1 = first data row), `reason` (short code),
             `detail` (what was found) and `content` (the row as JSON).
+        counted: `table: reason` → how many, of rows that lie in files elsewhere.
     """
 
     rows: pl.DataFrame
+    counted: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def counts(self) -> dict[str, int]:
         """Returns how many rows were set aside for each `table: reason`."""
         if self.rows.is_empty():
-            return {}
+            return dict(self.counted)
         counted = self.rows.group_by("table", "reason").len().sort("table", "reason")
         return {f"{t}: {r}": int(n) for t, r, n in counted.iter_rows()}
 
@@ -69,3 +72,13 @@ class Dataset:
     num_below_min_rating: int = 0
     item_id_column: str = "item_id"
     item_text_columns: tuple[str, ...] = ()
+
+    @property
+    def num_users(self) -> int:
+        """How many users have an interaction."""
+        return int(self.interactions["user_id"].n_unique())
+
+    @property
+    def num_interactions(self) -> int:
+        """How many interactions there are."""
+        return self.interactions.height

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import polars as pl
@@ -10,6 +11,7 @@ import polars as pl
 from tfrec_llm.data.catalogue import Catalogue
 from tfrec_llm.data.queries import Queries
 from tfrec_llm.data.schema import Dataset
+from tfrec_llm.data.shards.streamed_interactions import Interactions
 from tfrec_llm.errors import DataError, UsageError
 from tfrec_llm.seeds import child_generator
 
@@ -35,16 +37,21 @@ class Split:
             training; empty for the others.
         cold_user_ids: users of the test without any interaction in `train_and_validation`.
         text_only: the test cases of cold users that have text, with their histories emptied.
+        num_cases: `validation` and `test` → how many cases there were, where these are a seeded
+            sample of them or might be; empty where they are all.
+
+    From shards both training parts are `StreamedInteractions` instead of frames.
     """
 
     protocol: str
-    train: pl.DataFrame
-    train_and_validation: pl.DataFrame
+    train: Interactions
+    train_and_validation: Interactions
     validation: Queries
     test: Queries
     cold_item_numbers: np.ndarray
     cold_user_ids: frozenset[str]
     text_only: Queries
+    num_cases: Mapping[str, int] = field(default_factory=dict)
 
 
 def split(

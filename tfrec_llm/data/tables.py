@@ -93,10 +93,9 @@ def read_tables(
     user_rows = pl.DataFrame(schema=USER_COLUMNS)
     if users is not None:
         tables.append(_raw(users, "users"))
-        tables[2].require_good_share(max_quarantined_share)
-        found, more_warnings = check_texts(tables[2], user_id, "user_id", user_text, "user_text")
-        tables[2].require_good_share(max_quarantined_share)
-        user_rows = found.select(list(USER_COLUMNS))
+        user_rows, more_warnings = _checked_users(
+            tables[2], user_id, user_text, max_quarantined_share
+        )
         warnings += more_warnings
 
     return Dataset(
@@ -143,6 +142,44 @@ def read_items(
     raw = _raw(items, "items")
     rows, warnings = _checked_items(raw, item_id, item_text, max_quarantined_share)
     return rows, Quarantine(raw.quarantine), tuple(warnings)
+
+
+def read_users(
+    users: Source,
+    *,
+    user_id: str = "user_id",
+    user_text: Sequence[str] | None = None,
+    max_quarantined_share: float = 0.5,
+) -> tuple[pl.DataFrame, Quarantine, tuple[str, ...]]:
+    """Reads and checks a table of users alone, as `read_tables` does.
+
+    Args:
+        users: one row a user, with their id and one or more text columns.
+        user_id: the column of user ids.
+        user_text: text columns in order; `None` takes every other column that holds more than
+            numbers.
+        max_quarantined_share: float in [0, 1], the share of rejected rows that is an error.
+
+    Returns: frame of `USER_COLUMNS`, the rows set aside, and warnings.
+    Raises: DataError when the file or a column is missing, or too little is usable.
+
+    Example:
+        >>> frame, _, _ = read_users(pl.DataFrame({"user_id": ["u"], "about": ["likes sand"]}))
+        >>> frame.rows()
+        [('u', 'likes sand')]
+    """
+    raw = _raw(users, "users")
+    rows, warnings = _checked_users(raw, user_id, user_text, max_quarantined_share)
+    return rows, Quarantine(raw.quarantine), tuple(warnings)
+
+
+def _checked_users(
+    raw: RawTable, user_id: str, user_text: Sequence[str] | None, max_quarantined_share: float
+) -> tuple[pl.DataFrame, list[str]]:
+    raw.require_good_share(max_quarantined_share)
+    found, warnings = check_texts(raw, user_id, "user_id", user_text, "user_text")
+    raw.require_good_share(max_quarantined_share)
+    return found.select(list(USER_COLUMNS)), warnings
 
 
 def _checked_items(

@@ -12,6 +12,8 @@ from tfrec_llm.evaluation.recommender import Recommender
 from tfrec_llm.evaluation.top_k import top_k
 from tfrec_llm.progress import Progress, Silent
 
+_MOST_SCORES = 32_000_000  # 128 MB, held several times over
+
 
 def recommended_lists(
     model: Recommender,
@@ -29,7 +31,8 @@ def recommended_lists(
         queries: n held-out cases.
         k: int >= 1, length of the lists.
         order: int `(num_items,)`, see `tie_order`.
-        batch_size: int >= 1, queries scored at once; the answer does not depend on it.
+        batch_size: int >= 1, queries scored at once, fewer of a large corpus; the answer does not
+            depend on it.
         progress: told of each batch.
 
     Returns: int32 `(n, k)`, item numbers, best first, -1 where nothing is left.
@@ -67,7 +70,8 @@ def unseen_scores(
         model: scores the corpus.
         queries: n held-out cases.
         num_items: int, size of the corpus.
-        batch_size: int >= 1, queries scored at once.
+        batch_size: int >= 1, queries scored at once; so many at most that there are no more than
+            32 million scores at a time.
         progress: told of each batch.
 
     Raises: TfrecLlmError when the model gives another shape than asked for, NaN or infinity.
@@ -83,6 +87,7 @@ def unseen_scores(
     """
     if batch_size < 1:
         raise ValueError(f"`batch_size` must be at least 1, got {batch_size}.")
+    batch_size = max(1, min(batch_size, _MOST_SCORES // max(1, num_items)))
     progress = progress or Silent()
     for start in range(0, len(queries), batch_size):
         rows = np.arange(start, min(start + batch_size, len(queries)))

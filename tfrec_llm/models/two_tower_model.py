@@ -25,6 +25,9 @@ TOKEN_BATCH = 256
 class TwoTowerModel(keras.Model):
     """Embeds users and items in one space where a dot product says how well they fit.
 
+    With a prior of popularity an item has one column more, and a user ends in 1 there; an item
+    as a query, whose likes are asked for, ends in 0, see `similarity_mask`.
+
     Args:
         item_tower: `ItemTower`.
         user_tower: `UserTower` of the same width.
@@ -68,18 +71,23 @@ class TwoTowerModel(keras.Model):
         self.item_tower = item_tower
         self.user_tower = user_tower
         self.feature_dim = feature_dim
-        self.embedding_dim = item_tower.embedding_dim
+        self.embedding_dim = item_tower.output_dim
         self.gradient_cache_rows = gradient_cache_rows
         self.task = RetrievalTask(
             temperature, learn_temperature, **(task_options or {}), name="task"
         )
         self.item_tower.build((None, feature_dim))
-        self.user_tower.build((None, None, self.embedding_dim))
+        self.user_tower.build((None, None, item_tower.embedding_dim))
         self.task.build((None, self.embedding_dim))
         self.new_item_scale = self.add_weight(
             shape=(), initializer="ones", trainable=False, name="new_item_scale"
         )
         self.built = True
+
+    @property
+    def similarity_mask(self) -> np.ndarray:
+        """Returns float32 `(embedding_dim,)`, 1 for what likeness of two items is made of."""
+        return (np.arange(self.embedding_dim) < self.item_tower.embedding_dim).astype(np.float32)
 
     @property
     def max_history(self) -> int:
@@ -100,7 +108,14 @@ class TwoTowerModel(keras.Model):
         """Sets the item tower to a start computed by `towers.starts`."""
         self.item_tower.text_projection.set_start(start.centre, start.kernel, start.bias)
         if self.item_tower.id_embedding is not None:
-            self.item_tower.id_embedding.table.assign(start.id_table)
+            prior = self.embedding_dim - self.item_tower.embedding_dim  # starts from nothing
+            self.item_tower.id_embedding.table.assign(np.pad(start.id_table, [(0, 0), (0, prior)]))
+
+    def scale_prior(self, share: float) -> None:
+        """Keeps that share, in [0, 1], of what items have for being popular."""
+        if self.item_tower.id_embedding is not None:
+            table = self.item_tower.id_embedding.table
+            table.assign(table.value * np.where(self.similarity_mask > 0, 1.0, share))
 
     def embed_items(self, text_features: Any, item_numbers: Any) -> Any:
         """Embeds items, in the graph or eagerly.
@@ -109,9 +124,9 @@ class TwoTowerModel(keras.Model):
             text_features: float32 `(num_items, feature_dim)`.
             item_numbers: int32 `(num_items,)`, -1 for an item without a learned id.
 
-        Returns: float32 `(num_items, embedding_dim)`, rows of length 1; those of items without a
-            learned id have the length `new_item_scale`, with which they are shown as often as
-            they are wanted.
+        Returns: float32 `(num_items, embedding_dim)`, vectors of length 1, and the prior behind
+            them if there is one; those of items without a learned id have the length
+            `new_item_scale`, with which they are shown as often as they are wanted.
         """
         is_new = tf.cast(tf.convert_to_tensor(item_numbers) < 0, tf.float32)
         scale = 1.0 + is_new * (self.new_item_scale.value - 1.0)
@@ -128,10 +143,13 @@ class TwoTowerModel(keras.Model):
             text_features: float32 `(batch, feature_dim)`.
             text_mask: bool `(batch,)`, True where there is a text.
 
-        Returns: float32 `(batch, embedding_dim)`, rows of length 1, or zeros for nothing known.
+        Returns: float32 `(batch, embedding_dim)`, vectors of length 1, or zeros for nothing known;
+            they end in 1 where items have a prior.
         """
         text_embeddings = self.item_tower.embed_text(text_features)
-        return self.user_tower(history_embeddings, history_mask, text_embeddings, text_mask)
+        history = history_embeddings[..., : self.item_tower.embedding_dim]
+        queries = self.user_tower(history, history_mask, text_embeddings, text_mask)
+        return self._asking_for_the_prior(queries, 1.0)
 
     def embed_corpus(
         self, text_features: np.ndarray, is_new: np.ndarray | None = None, batch_size: int = 4096
@@ -212,8 +230,9 @@ class TwoTowerModel(keras.Model):
         rows = variant_rows(tf.maximum(numbers, 0), corpus, num_items, batch["seed"])
         embeddings = self._embed_for_training(corpus, rows, numbers, part)
         num_inputs = tf.size(inputs)
+        vectors = embeddings[:, : self.item_tower.embedding_dim]
         places_of_inputs = tf.reshape(index[:num_inputs], tf.shape(inputs))
-        history = tf.gather(embeddings, part.rows(places_of_inputs))
+        history = tf.gather(vectors, part.rows(places_of_inputs))
 
         user_features = _as_layers_read(part.rows(batch["user_features"]))
         text = self.item_tower.embed_text(user_features, training=True)
@@ -233,7 +252,7 @@ class TwoTowerModel(keras.Model):
             axis=0,
         )
         loss = self.task(
-            query_embeddings=tf.gather_nd(queries, own_places),
+            query_embeddings=self._asking_for_the_prior(tf.gather_nd(queries, own_places), 1.0),
             candidate_embeddings=tf.boolean_mask(candidate_embeddings, is_candidate),
             candidate_ids=tf.boolean_mask(candidates, is_candidate),
             query_owners=tf.cast(places[:, 0], tf.int32),
@@ -267,6 +286,11 @@ class TwoTowerModel(keras.Model):
 
         function = embed if self.gradient_cache_rows is None else embed_in_chunks
         return part.embed(function, [rows, item_numbers])
+
+    def _asking_for_the_prior(self, queries: Any, weight: float) -> Any:
+        """Appends what a query multiplies the prior of an item with, if items have one."""
+        prior = self.embedding_dim - self.item_tower.embedding_dim
+        return tf.pad(queries, [[0, 0], [0, prior]], constant_values=weight)
 
     def text_search_loss(
         self,
@@ -302,6 +326,7 @@ class TwoTowerModel(keras.Model):
             features = self.item_tower.pool_text(features, training=True)
         features = _with_some_hidden(features, num_queries, seed, part)
         texts = unit_length(self.item_tower.embed_text(features, training=True))
+        texts = self._asking_for_the_prior(texts, 0.0)
         uniform = tf.fill([corpus_size], 1.0 / corpus_size)
         # An item is what its own text asks for, and no other is: these negatives are no guesses.
         return self.task(

@@ -26,7 +26,7 @@ from sklearn.linear_model import RidgeCV
 _MAX_WEIGHT = 20.0
 _POPULARITY_EXPONENT = 0.25
 _GAP_DECAY = 0.9
-_MAX_GAP = 20
+MAX_GAP = 20
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,28 @@ def factorise_clicks(
     num_clicks = np.zeros(num_items, dtype=np.int64)
     for history in histories:
         np.add.at(num_clicks, history, 1)
-    near = near_pairs(histories, num_items)
+    return factorise_pairs(near_pairs(histories, num_items), num_clicks, num_factors, seed)
+
+
+def factorise_pairs(
+    near: sp.csr_matrix, num_clicks: np.ndarray, num_factors: int, seed: int = 0
+) -> ClickFactors:
+    """Factorises pairs that are counted already.
+
+    Args:
+        near: float64 `(num_items, num_items)`, see `near_pairs`.
+        num_clicks: int64 `(num_items,)`.
+        num_factors: int ≥ 1; fewer come back where there are fewer items.
+        seed: int, of the eigenvector search.
+
+    Returns: `ClickFactors`.
+
+    Example:
+        >>> near = near_pairs([np.array([0, 1])], 2)
+        >>> factorise_pairs(near, np.array([1, 1]), 1).values.round(2).tolist()
+        [1.0]
+    """
+    num_items = len(num_clicks)
     damping = sp.diags(np.maximum(num_clicks, 1) ** -_POPULARITY_EXPONENT)
     likeness = (damping @ near @ damping).tocsr()
     num_factors = min(num_factors, num_items)
@@ -96,7 +117,9 @@ def factorise_clicks(
     return ClickFactors(np.maximum(values[order], 0.0), vectors[:, order], num_clicks)
 
 
-def near_pairs(histories: Sequence[np.ndarray], num_items: int) -> sp.csr_matrix:
+def near_pairs(
+    histories: Sequence[np.ndarray], num_items: int, max_gap: int = MAX_GAP
+) -> sp.csr_matrix:
     """Counts how often two items stand near each other in a history.
 
     Items that follow each other count 1, a gap of g items between them counts 0.9 ** g, gaps
@@ -105,6 +128,7 @@ def near_pairs(histories: Sequence[np.ndarray], num_items: int) -> sp.csr_matrix
     Args:
         histories: int arrays of item numbers, oldest first.
         num_items: int.
+        max_gap: int >= 1, pairs further apart do not count. Defaults to 20 steps.
 
     Returns: float64 `(num_items, num_items)`, symmetric.
 
@@ -113,7 +137,7 @@ def near_pairs(histories: Sequence[np.ndarray], num_items: int) -> sp.csr_matrix
         [[0.0, 1.0, 0.9], [1.0, 0.0, 1.0], [0.9, 1.0, 0.0]]
     """
     total = sp.csr_matrix((num_items, num_items))
-    for step in range(1, _MAX_GAP + 1):
+    for step in range(1, max_gap + 1):
         longer = [h for h in histories if len(h) > step]
         if not longer:
             break

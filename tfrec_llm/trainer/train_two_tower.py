@@ -21,6 +21,7 @@ from tfrec_llm.seeds import child_generator, child_seed
 from tfrec_llm.trainer.optimizer import make_optimizer
 from tfrec_llm.trainer.replicas import Replicas
 from tfrec_llm.trainer.sequences import SequenceDataset
+from tfrec_llm.trainer.shard_dataset import ShardDataset
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ class FitResult:
 
 def fit(
     model: RetrievalModel,
-    dataset: SequenceDataset,
+    dataset: SequenceDataset | ShardDataset,
     corpus_features: np.ndarray,
     user_features: np.ndarray,
     positive_share: np.ndarray,
@@ -100,7 +101,7 @@ def fit(
 
     Args:
         model: `RetrievalModel`, set to its start; made in the scope of the replicas.
-        dataset: `SequenceDataset`.
+        dataset: `SequenceDataset`, or `ShardDataset`.
         corpus_features: float32 `(num_items, feature_dim)`, or float16 token vectors
             `(num_items, tokens, feature_dim)`, or int32 tokens `(num_items, tokens)` for a
             language model in training; copies of all items may follow, see `variant_rows`.
@@ -226,7 +227,7 @@ def fit(
 
 def _run_epoch(
     train_step: Any,
-    dataset: SequenceDataset,
+    dataset: SequenceDataset | ShardDataset,
     optimisation: Optimisation,
     num_items: int,
     epoch: int,

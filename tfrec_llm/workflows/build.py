@@ -14,6 +14,9 @@ from tfrec_llm.config.run_config import DataSection, RunConfig
 from tfrec_llm.data.catalogue import Catalogue
 from tfrec_llm.data.readers import READERS
 from tfrec_llm.data.schema import Dataset
+from tfrec_llm.data.shards.sharded_dataset import ShardedDataset, read_shards
+from tfrec_llm.data.shards.split_shards import split_shards
+from tfrec_llm.data.shards.streamed_interactions import Interactions, StreamedInteractions
 from tfrec_llm.data.splits import Split, split
 from tfrec_llm.data.tables import read_tables
 from tfrec_llm.encoders.encoder import Encoder
@@ -38,6 +41,9 @@ from tfrec_llm.towers.user_tower import UserTower
 from tfrec_llm.trainer.start_from_run import StartFromRun
 from tfrec_llm.trainer.train_two_tower import Optimisation
 
+_MOST_STREAMED_TEST_CASES = 10_000
+# Validation cases of shards, each of which scores the whole corpus after every epoch.
+_MOST_SCORES, _FEWEST_VALIDATION, _MOST_VALIDATION = 10**9, 500, 4000
 # Matrices that start from zero bear more than weights that are good already.
 _ENCODER_LEARNING_RATES = {"frozen": 2e-5, "lora": 2e-4, "last_layers": 2e-5, "full": 2e-5}
 
@@ -60,7 +66,7 @@ class Prepared:
         untuned: the same with the encoder as it was before a training tuned it, else None.
     """
 
-    dataset: Dataset
+    dataset: Dataset | ShardedDataset
     catalogue: Catalogue
     split: Split
     encoder: Encoder
@@ -76,13 +82,18 @@ class Prepared:
         """The texts of users, in the order of the rows of `user_features`."""
         return list(self.text_features)
 
-    def num_clicks(self, interactions: pl.DataFrame) -> np.ndarray:
+    def num_clicks(self, interactions: Interactions) -> np.ndarray:
         """Returns how often each item stands in the interactions, int64 `(num_items,)`."""
+        if isinstance(interactions, StreamedInteractions):
+            return interactions.num_clicks
         return np.bincount(interactions["item_number"].to_numpy(), minlength=len(self.catalogue))
 
 
-def read_dataset(data: DataSection) -> Dataset:
-    """Reads and checks the tables that a configuration names."""
+def read_dataset(data: DataSection) -> Dataset | ShardedDataset:
+    """Reads and checks the tables that a configuration names; shards stay on disk."""
+    if data.source == "shards":
+        assert data.folder is not None
+        return read_shards(data.folder)
     if data.source == "memory":
         raise UsageError(
             "This run was trained on tables handed over in Python, which cannot be read again. Use "
@@ -167,7 +178,7 @@ def _language_model(config: RunConfig, preset: str, cleaning: dict[str, Any]) ->
 
 def prepare(
     config: RunConfig,
-    dataset: Dataset,
+    dataset: Dataset | ShardedDataset,
     encoder: Encoder | None = None,
     progress: Progress | None = None,
 ) -> Prepared:
@@ -175,7 +186,7 @@ def prepare(
 
     Args:
         config: the run.
-        dataset: the checked tables.
+        dataset: the checked tables, or shards.
         encoder: an encoder that is loaded already.
         progress: listener.
 
@@ -183,16 +194,7 @@ def prepare(
     """
     progress = progress or Silent()
     catalogue = Catalogue(dataset.items)
-    parts = split(
-        dataset,
-        catalogue,
-        protocol=config.split.protocol,
-        cold_user_share=config.split.cold_user_share,
-        cold_item_share=config.split.cold_item_share,
-        test_share=config.split.test_share,
-        train_share=config.split.train_share,
-        seed=config.train.seed,
-    )
+    parts = _split(config, dataset, catalogue)
     with_text = dataset.users.filter(pl.col("text") != "")
     texts = with_text["text"].unique(maintain_order=True).to_list()
     encoder = encoder or build_encoder(config, catalogue.texts)
@@ -207,6 +209,29 @@ def prepare(
         user_features=user_features,
         user_rows={u: row_of_text[t] for u, t in with_text.select("user_id", "text").iter_rows()},
         text_features={text: user_features[row] for text, row in row_of_text.items()},
+    )
+
+
+def _split(config: RunConfig, dataset: Dataset | ShardedDataset, catalogue: Catalogue) -> Split:
+    if isinstance(dataset, ShardedDataset):
+        return split_shards(
+            dataset,
+            cold_user_share=config.split.cold_user_share,
+            max_validation=max(
+                _FEWEST_VALIDATION, min(_MOST_VALIDATION, _MOST_SCORES // len(catalogue))
+            ),
+            max_test=config.evaluate.max_users or _MOST_STREAMED_TEST_CASES,
+            seed=config.train.seed,
+        )
+    return split(
+        dataset,
+        catalogue,
+        protocol=config.split.protocol,
+        cold_user_share=config.split.cold_user_share,
+        cold_item_share=config.split.cold_item_share,
+        test_share=config.split.test_share,
+        train_share=config.split.train_share,
+        seed=config.train.seed,
     )
 
 
@@ -348,6 +373,7 @@ def build_model(
             item_id_dropout=0.0 if config.encoder.kind == "none" else towers.item_id_dropout,
             dropout=towers.dropout,
             seed=child_seed(config.train.seed, "item id dropout"),
+            popularity_prior=towers.popularity_prior,
             language_model=language_model,
             **_pooling(config, encoder),
         ),

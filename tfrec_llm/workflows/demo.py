@@ -15,6 +15,8 @@ import polars as pl
 
 from tfrec_llm.config.load import load_config
 from tfrec_llm.data.catalogue import Catalogue
+from tfrec_llm.data.schema import Dataset
+from tfrec_llm.data.shards.streamed_interactions import as_frame
 from tfrec_llm.data.splits import split
 from tfrec_llm.errors import ExportError, UsageError
 from tfrec_llm.progress import Progress, Silent
@@ -149,6 +151,7 @@ def pretrain_chinese(folder: str | Path, *, progress: Progress | None = None) ->
 
     config = load_config(CONFIG)
     dataset = read_dataset(config.data)
+    assert isinstance(dataset, Dataset)
     parts = split(
         dataset,
         Catalogue(dataset.items),
@@ -157,7 +160,7 @@ def pretrain_chinese(folder: str | Path, *, progress: Progress | None = None) ->
         seed=config.train.seed,
     )
     readers = dataset.users.filter(
-        pl.col("user_id").is_in(parts.train_and_validation["user_id"].unique().implode())
+        pl.col("user_id").is_in(as_frame(parts.train_and_validation)["user_id"].unique().implode())
     )
     texts = [*dataset.items["text"].to_list(), *readers["text"].to_list()]
     chinese = is_chinese(tf.constant(texts, tf.string)).numpy()

@@ -8,8 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from tfrec_llm.baselines.popularity import Popularity
 from tfrec_llm.baselines.tuning import BASELINES, tune_and_refit
 from tfrec_llm.config.run_config import RunConfig
+from tfrec_llm.data.shards.streamed_interactions import StreamedInteractions, as_frame
+from tfrec_llm.data.splits import Split
 from tfrec_llm.errors import DataError
 from tfrec_llm.evaluation.recommender import Recommender
 from tfrec_llm.evaluation.report import build_metrics, rankings_frame, write_metrics
@@ -134,12 +137,20 @@ def evaluate_prepared(
     # What the texts say of the items, whichever model ranks them; none where it is only learned.
     has_vectors = config.encoder.kind not in ("word_embedding", "none")
     item_vectors = mean_of_tokens(prepared.item_features) if has_vectors else None
-    if baselines or sasrec:
+    left_out: list[str] = []
+    if (baselines or sasrec) and not _fit_into_memory(parts):
+        names = _names_of_baselines(baselines, sasrec, has_vectors)
+        left_out = [name for name in names if name != Popularity.name]
+        models.append(Popularity.from_counts(prepared.num_clicks(parts.train_and_validation)))
+        progress.message(
+            f"warning: {', '.join(left_out)} are left out: they need all interactions in memory"
+        )
+    elif baselines or sasrec:
         # A zero-shot encoder has seen no clicks, so it is the one from before a fine-tuning.
         before = prepared.untuned or prepared
         tuned = tune_and_refit(
-            parts.train,
-            parts.train_and_validation,
+            as_frame(parts.train),
+            as_frame(parts.train_and_validation),
             parts.validation,
             prepared.catalogue,
             names=_names_of_baselines(baselines, sasrec, has_vectors),
@@ -176,7 +187,7 @@ def evaluate_prepared(
     metrics = build_metrics(
         results,
         data={k: training["data"][k] for k in ("name", "users", "items", "interactions", "sha256")},
-        protocol=_protocol(config, prepared, len(queries)),
+        protocol=_protocol(config, prepared, len(queries), left_out),
         seed=seed,
         versions=package_versions(),
         settings=settings,
@@ -197,8 +208,16 @@ def _names_of_baselines(baselines: bool, sasrec: bool, has_vectors: bool) -> lis
     return (quick if baselines else []) + (["sasrec"] if sasrec else [])
 
 
-def _protocol(config: RunConfig, prepared: Prepared, num_queries: int) -> dict[str, Any]:
-    return {
+def _fit_into_memory(parts: Split) -> bool:
+    both = (parts.train, parts.train_and_validation)
+    return all(not isinstance(p, StreamedInteractions) or p.fit_into_memory for p in both)
+
+
+def _protocol(
+    config: RunConfig, prepared: Prepared, num_queries: int, left_out: list[str]
+) -> dict[str, Any]:
+    num_cases = prepared.split.num_cases.get("test", len(prepared.split.test))
+    protocol: dict[str, Any] = {
         "split": config.split.protocol,
         "cold_user_share": config.split.cold_user_share,
         "train_share": config.split.train_share,
@@ -208,6 +227,11 @@ def _protocol(config: RunConfig, prepared: Prepared, num_queries: int) -> dict[s
         "ranking": "all items, the user's history left out, ties in the order of sha256(item_id)",
         "fitted_on": "training + validation" if config.train.refit else "training",
     }
+    if num_queries < num_cases:
+        protocol["test_queries_drawn_from"] = num_cases
+    if left_out:
+        protocol["baselines_left_out"] = left_out
+    return protocol
 
 
 def _model_card(training: dict[str, Any], metrics: dict[str, Any]) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 
 from tfrec_llm.config.run_config import RunConfig
 from tfrec_llm.data.schema import Dataset
+from tfrec_llm.data.shards.sharded_dataset import ShardedDataset
 from tfrec_llm.encoders.encoder import Encoder
 from tfrec_llm.encoders.fine_tuning import FineTuning
 from tfrec_llm.encoders.text_encoder import TextEncoder
@@ -106,7 +107,7 @@ def with_tuned_encoder(
 
 def prepare_tuned(
     config: RunConfig,
-    dataset: Dataset,
+    dataset: Dataset | ShardedDataset,
     tuned: Encoder,
     encoder: Encoder | None = None,
     progress: Progress | None = None,

@@ -6,10 +6,16 @@ import dataclasses
 from typing import Any
 
 import numpy as np
-import polars as pl
+from scipy import sparse
 
 from tfrec_llm.baselines.interactions import Interactions
 from tfrec_llm.config.run_config import RunConfig
+from tfrec_llm.data.shards.streamed_interactions import (
+    MOST_IN_MEMORY,
+    StreamedInteractions,
+    as_frame,
+)
+from tfrec_llm.data.shards.streamed_interactions import Interactions as Training
 from tfrec_llm.models.retrieval_scorer import RetrievalScorer
 from tfrec_llm.models.two_tower_model import TwoTowerModel
 from tfrec_llm.neighbours.find_neighbours import NeighbourSettings, find_neighbours
@@ -43,6 +49,13 @@ def chosen_neighbours(
     """
     if not config.towers.neighbours or not isinstance(model, TwoTowerModel):
         return ChosenNeighbours()
+    interactions = prepared.split.train
+    if isinstance(interactions, StreamedInteractions) and not interactions.fit_into_memory:
+        progress.message(
+            f"neighbours are left out: {interactions.height} interactions are more than the "
+            f"{MOST_IN_MEMORY} among which they are looked for"
+        )
+        return ChosenNeighbours()
     noted = run.read_json(_FILE)
     if noted is not None:
         try:
@@ -65,10 +78,14 @@ def chosen_neighbours(
 
 
 def neighbour_table(
-    config: RunConfig, prepared: Prepared, interactions: pl.DataFrame, chosen: ChosenNeighbours
+    config: RunConfig, prepared: Prepared, interactions: Training, chosen: ChosenNeighbours
 ) -> NeighbourTable:
     """Finds the neighbours of every item in the interactions that a model was trained on."""
-    pairs = Interactions.from_frame(interactions, len(prepared.catalogue))
+    num_items, settings = len(prepared.catalogue), chosen.settings
+    if not (settings.weight or settings.word_weight or settings.new_weight):
+        nothing = sparse.csr_matrix((num_items, num_items), dtype=np.float32)
+        return NeighbourTable.from_matrix(nothing, settings.decay)
+    pairs = Interactions.from_frame(as_frame(interactions), num_items)
     return find_neighbours(pairs.matrix, _texts(config, prepared), chosen.settings)
 
 
@@ -90,7 +107,7 @@ def _choose(
 
     return choose_neighbours(
         queries,
-        Interactions.from_frame(prepared.split.train, num_items).matrix,
+        Interactions.from_frame(as_frame(prepared.split.train), num_items).matrix,
         _texts(config, prepared),
         embed,
         num_neighbours=config.towers.neighbours,

@@ -16,12 +16,19 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from tfrec_llm.baselines.interactions import Interactions
+from tfrec_llm.baselines.interactions import Interactions as Pairs
 from tfrec_llm.config.load import dump_config
 from tfrec_llm.config.run_config import RunConfig
 from tfrec_llm.data.queries import Queries
 from tfrec_llm.data.raw_table import write_quarantine
 from tfrec_llm.data.schema import Dataset
+from tfrec_llm.data.shards.sharded_dataset import ShardedDataset
+from tfrec_llm.data.shards.streamed_interactions import (
+    Interactions,
+    StreamedInteractions,
+    as_frame,
+)
+from tfrec_llm.data.splits import Split
 from tfrec_llm.encoders.encoder import Encoder
 from tfrec_llm.encoders.load_encoder import load_encoder
 from tfrec_llm.errors import CheckpointError, UsageError
@@ -38,9 +45,11 @@ from tfrec_llm.seeds import child_generator, child_seed
 from tfrec_llm.serving.trained import TrainedModel
 from tfrec_llm.towers.random_start import random_start
 from tfrec_llm.towers.starts import (
+    MAX_GAP,
     ClickFactors,
     ItemTowerStart,
     factorise_clicks,
+    factorise_pairs,
     start_item_tower,
 )
 from tfrec_llm.trainer.choose_factor_start import (
@@ -50,8 +59,9 @@ from tfrec_llm.trainer.choose_factor_start import (
 )
 from tfrec_llm.trainer.choose_start import ChosenStart, choose_start
 from tfrec_llm.trainer.replicas import Replicas, make_replicas
-from tfrec_llm.trainer.sequences import SequenceDataset
+from tfrec_llm.trainer.shard_dataset import sequences_of
 from tfrec_llm.trainer.start_from_run import StartFromRun
+from tfrec_llm.trainer.streamed_pairs import affordable_gap, streamed_near_pairs
 from tfrec_llm.trainer.train_two_tower import FitResult, fit
 from tfrec_llm.workflows.build import (
     Prepared,
@@ -133,7 +143,7 @@ def train(
 
 def train_dataset(
     config: RunConfig,
-    dataset: Dataset,
+    dataset: Dataset | ShardedDataset,
     run: RunFolder,
     *,
     encoder: Encoder | None = None,
@@ -171,9 +181,9 @@ def train_dataset(
     replicas.check_alike("language model", prepared.encoder.fingerprint)
     parts = prepared.split
     progress.message(
-        f"{dataset.name}: {len(prepared.catalogue)} items, {len(dataset.interactions)} "
+        f"{dataset.name}: {len(prepared.catalogue)} items, {dataset.num_interactions} "
         f"interactions, {parts.train.height} to train on, {len(parts.validation)} validation and "
-        f"{len(parts.test)} test cases"
+        f"{len(parts.test)} test cases{_sampled(parts)}"
     )
     # Not before: what cannot be trained leaves the folder empty, to be tried again.
     with atomic_file(run.path / "config.yaml") as temporary:
@@ -224,9 +234,9 @@ def train_dataset(
         "fingerprint": fingerprint,
         "data": {
             "name": dataset.name,
-            "users": dataset.interactions["user_id"].n_unique(),
+            "users": dataset.num_users,
             "items": len(prepared.catalogue),
-            "interactions": len(dataset.interactions),
+            "interactions": dataset.num_interactions,
             "quarantined": dataset.quarantine.counts,
             "below_min_rating": dataset.num_below_min_rating,
             "sha256": dataset.sha256,
@@ -287,7 +297,7 @@ def select(
 
 
 def _train_along(
-    config: RunConfig, dataset: Dataset, replicas: Replicas, progress: Progress
+    config: RunConfig, dataset: Dataset | ShardedDataset, replicas: Replicas, progress: Progress
 ) -> dict[str, Any]:
     """Computes the part of a worker that is not the chief, in the same order as the chief."""
     fingerprint = training_fingerprint(config, dataset)
@@ -317,7 +327,14 @@ def _train_along(
     return {"worker": replicas.worker}
 
 
-def tell_of_rejected_rows(dataset: Dataset, progress: Progress) -> None:
+def _sampled(parts: Split) -> str:
+    """Returns how many cases there were where those that are kept are a sample of them."""
+    kept = {"validation": len(parts.validation), "test": len(parts.test)}
+    drawn = [f"{n} {name}" for name, n in parts.num_cases.items() if n > kept[name]]
+    return f", a seeded sample of {' and '.join(drawn)} cases" if drawn else ""
+
+
+def tell_of_rejected_rows(dataset: Dataset | ShardedDataset, progress: Progress) -> None:
     """Says what is odd about the tables, and how many rows were set aside for which reason."""
     for warning in dataset.warnings:
         progress.message(f"warning: {warning}")
@@ -396,7 +413,7 @@ def _fit(
     prepared: Prepared,
     run: RunFolder,
     model: RetrievalModel,
-    interactions: pl.DataFrame,
+    interactions: Interactions,
     phase: str,
     options: dict[str, Any],
     *,
@@ -407,7 +424,7 @@ def _fit(
     language_model = language_model_of(model)
     return fit(
         model,
-        SequenceDataset(interactions, config.towers.max_history, prepared.user_rows),
+        sequences_of(interactions, config.towers.max_history, prepared.user_rows),
         training_features(config, prepared, options["progress"]),
         training_user_features(config, prepared),
         clicks / max(1, int(clicks.sum())),
@@ -424,10 +441,14 @@ def _fit(
 def _build(
     config: RunConfig,
     prepared: Prepared,
-    interactions: pl.DataFrame,
+    interactions: Interactions,
     replicas: Replicas | None = None,
 ) -> TwoTowerModel | MatrixFactorisation:
-    num_users = interactions["user_id"].n_unique()
+    num_users = (
+        interactions.num_users
+        if isinstance(interactions, StreamedInteractions)
+        else interactions["user_id"].n_unique()
+    )
     with (replicas or Replicas()).scope():
         language_model = language_model_to_train(config, prepared.encoder)
         return build_model(
@@ -454,7 +475,7 @@ def _choose_start(
     config: RunConfig,
     prepared: Prepared,
     model: TwoTowerModel | MatrixFactorisation,
-    interactions: pl.DataFrame,
+    interactions: Interactions,
     evaluate: Callable[[], float],
     progress: Progress,
 ) -> Start:
@@ -469,10 +490,11 @@ def _choose_start(
             seed=seed,
             progress=progress,
         )
-    if config.towers.start == "random":
+    gap = _start_gap(config, prepared, interactions, progress)
+    if config.towers.start == "random" or not gap:
         model.set_start(_random_start(config, prepared, model, interactions))
         return ChosenStart(None, None, evaluate())
-    factors, features, make_start = _item_tower_starts(config, prepared, model, interactions)
+    factors, features, make_start = _item_tower_starts(config, prepared, model, interactions, gap)
     return choose_start(
         model,
         factors,
@@ -488,7 +510,7 @@ def _set_start(
     config: RunConfig,
     prepared: Prepared,
     model: TwoTowerModel | MatrixFactorisation,
-    interactions: pl.DataFrame,
+    interactions: Interactions,
     start: Start,
 ) -> None:
     if isinstance(model, MatrixFactorisation):
@@ -505,12 +527,13 @@ def _set_start(
     if start.text_share is None or start.power is None:
         model.set_start(_random_start(config, prepared, model, interactions))
         return
-    _, _, make_start = _item_tower_starts(config, prepared, model, interactions)
+    gap = max(1, _start_gap(config, prepared, interactions, Silent()))
+    _, _, make_start = _item_tower_starts(config, prepared, model, interactions, gap)
     model.set_start(make_start(start.text_share, start.power))
 
 
 def _random_start(
-    config: RunConfig, prepared: Prepared, model: TwoTowerModel, interactions: pl.DataFrame
+    config: RunConfig, prepared: Prepared, model: TwoTowerModel, interactions: Interactions
 ) -> ItemTowerStart:
     return random_start(
         prepared.num_clicks(interactions),
@@ -520,8 +543,48 @@ def _random_start(
     )
 
 
+def _start_gap(
+    config: RunConfig, prepared: Prepared, interactions: Interactions, progress: Progress
+) -> int:
+    """Returns over which gaps near pairs are counted for the start; 0 where memory allows none."""
+    if config.towers.start == "random" or not isinstance(interactions, StreamedInteractions):
+        return MAX_GAP
+    memory_gb = config.data.start_memory_gb
+    gap = affordable_gap(
+        interactions,
+        config.towers.embedding_dim,
+        int(prepared.item_features.shape[-1]),
+        memory_gb * 1e9,
+    )
+    allowed = f"data.start_memory_gb = {memory_gb:g} allows"
+    if gap == 0:
+        if prepared.start_from is not None:
+            raise UsageError(
+                f"train.start_from needs a closed-form start, for which {allowed} no room. Raise "
+                "it, or leave train.start_from out."
+            )
+        progress.message(f"the start is random: {allowed} no closed-form one")
+    elif gap < MAX_GAP:
+        progress.message(f"the start counts pairs up to {gap} items apart, as {allowed}")
+    return gap
+
+
+def _click_factors(
+    config: RunConfig, prepared: Prepared, interactions: Interactions, gap: int
+) -> ClickFactors:
+    seed, num_factors = child_seed(config.train.seed, "start"), config.towers.embedding_dim
+    if isinstance(interactions, StreamedInteractions):
+        near = streamed_near_pairs(interactions, gap)
+        return factorise_pairs(near, interactions.num_clicks, num_factors, seed)
+    return factorise_clicks(_histories(interactions), len(prepared.catalogue), num_factors, seed)
+
+
 def _item_tower_starts(
-    config: RunConfig, prepared: Prepared, model: TwoTowerModel, interactions: pl.DataFrame
+    config: RunConfig,
+    prepared: Prepared,
+    model: TwoTowerModel,
+    interactions: Interactions,
+    gap: int,
 ) -> tuple[ClickFactors, np.ndarray, Callable[[float, float], ItemTowerStart]]:
     """Returns click factors, one vector a text, and text share and power → start.
 
@@ -530,12 +593,7 @@ def _item_tower_starts(
     transfer = prepared.start_from
     if transfer is not None:
         transfer.apply(model, prepared.encoder.fingerprint)
-    factors = factorise_clicks(
-        _histories(interactions),
-        len(prepared.catalogue),
-        config.towers.embedding_dim,
-        child_seed(config.train.seed, "start"),
-    )
+    factors = _click_factors(config, prepared, interactions, gap)
     features = model.pool_corpus(prepared.item_features)
 
     def make_start(share: float, power: float) -> ItemTowerStart:
@@ -566,9 +624,9 @@ def _with_start_from(config: RunConfig, prepared: Prepared) -> Prepared:
     return dataclasses.replace(prepared, start_from=transfer)
 
 
-def _pairs(prepared: Prepared, interactions: pl.DataFrame) -> Interactions:
+def _pairs(prepared: Prepared, interactions: Interactions) -> Pairs:
     """Returns who took what, users in the order of their ids, as `SequenceDataset` numbers them."""
-    return Interactions.from_frame(interactions.sort("user_id"), len(prepared.catalogue))
+    return Pairs.from_frame(as_frame(interactions).sort("user_id"), len(prepared.catalogue))
 
 
 def _histories(interactions: pl.DataFrame) -> list[np.ndarray]:
@@ -623,7 +681,7 @@ def _sample(queries: Queries, most: int, seed: int) -> Queries:
     return queries.take(np.sort(rows))
 
 
-def training_fingerprint(config: RunConfig, dataset: Dataset) -> str:
+def training_fingerprint(config: RunConfig, dataset: Dataset | ShardedDataset) -> str:
     """Hashes all that shapes the weights; what only shapes reports or the index is left out."""
     shaping = config.model_dump(
         mode="json", include={"split", "text", "encoder", "towers", "model", "train", "ranker"}

@@ -12,6 +12,7 @@ import polars as pl
 from tfrec_llm.baselines.tfidf_logistic import TfidfLogistic
 from tfrec_llm.config.run_config import RunConfig
 from tfrec_llm.data.queries import Queries
+from tfrec_llm.data.shards.streamed_interactions import as_frame
 from tfrec_llm.encoders.feature_cache import FeatureCache
 from tfrec_llm.encoders.text_encoder import TextEncoder
 from tfrec_llm.errors import ConfigError
@@ -89,7 +90,7 @@ def train_ranker(
     check_ranker(config)
     features = ranker_features(config, prepared, progress)
     parts = prepared.split
-    retriever = _retriever(prepared, *selected, parts.train)
+    retriever = _retriever(prepared, *selected, as_frame(parts.train))
     ranker = _build(config, prepared)
     validation = _some(parts.validation, config.train.seed)
     pairs = held_out_pairs(
@@ -103,7 +104,7 @@ def train_ranker(
     fit = fit_ranker(
         ranker,
         features,
-        ranking_examples(config, prepared, parts.train, retriever),
+        ranking_examples(config, prepared, as_frame(parts.train), retriever),
         _optimisation(config, config.ranker.epochs),
         phase="ranker",
         evaluate=evaluate if 0 < pairs.labels.sum() < len(pairs) else None,
@@ -121,8 +122,8 @@ def train_ranker(
             ranking_examples(
                 config,
                 prepared,
-                parts.train_and_validation,
-                _retriever(prepared, *refitted, parts.train_and_validation),
+                as_frame(parts.train_and_validation),
+                _retriever(prepared, *refitted, as_frame(parts.train_and_validation)),
             ),
             _optimisation(config, fit.best_epoch),
             phase="ranker refit",
@@ -280,7 +281,7 @@ def _tuned_baseline(
     """Chooses the penalty on validation pairs, then fits on training + validation."""
     parts = prepared.split
     model = TfidfLogistic(prepared.catalogue.texts)
-    pairs = _training_pairs(config, prepared, parts.train, retriever)
+    pairs = _training_pairs(config, prepared, as_frame(parts.train), retriever)
     held_out = held_out_pairs(
         config,
         prepared,
@@ -301,7 +302,7 @@ def _tuned_baseline(
             best, best_auc = regularisation, reached
     model.regularisation = best
     if config.train.refit:
-        pairs = _training_pairs(config, prepared, parts.train_and_validation, retriever)
+        pairs = _training_pairs(config, prepared, as_frame(parts.train_and_validation), retriever)
         features = model.features(pairs.cases, pairs.rows, pairs.items)
     model.fit_features(features, pairs.labels)
     return model, {"C": 1.0 / best, "validation_auc": best_auc}

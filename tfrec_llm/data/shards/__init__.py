@@ -1,0 +1,1 @@
+"""Interactions larger than the memory: TFRecord shards, written once and streamed."""
