@@ -191,13 +191,18 @@ class Replicas:
     def check_alike(self, what: str, fingerprint: str) -> None:
         """Refuses to go on when a worker has something else than the chief has.
 
+        Args:
+            what: str, such as "the same configuration", for the message.
+            fingerprint: str, of what this worker has.
+
         Raises: WorkerError on every worker that differs.
         """
         wanted = self.from_chief({"fingerprint": fingerprint})["fingerprint"]
         if wanted != fingerprint:
             raise WorkerError(
-                f"Worker {self.worker} has another {what} than worker 0. Give all workers the same "
-                "configuration, the same tables and the same version of tfrec_llm."
+                f"Worker {self.worker} does not have {what} as worker 0. Give all workers the same "
+                "configuration, the same tables, the same language model and the same versions of "
+                "all packages."
             )
 
     @contextlib.contextmanager
