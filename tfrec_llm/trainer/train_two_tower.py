@@ -250,8 +250,8 @@ def _run_epoch(
             batch.user_rows >= 0
         )
         negatives = generator.integers(num_items, size=optimisation.uniform_negatives)
-        checksum = zlib.crc32(np.ascontiguousarray(batch.sequences), checksum)
-        checksum = zlib.crc32(np.ascontiguousarray(batch.user_rows), checksum)
+        checksum = zlib.crc32(batch.sequences.tobytes(), checksum)
+        checksum = zlib.crc32(batch.user_rows.tobytes(), checksum)
         losses.append(
             train_step(
                 tf.constant(batch.sequences),
