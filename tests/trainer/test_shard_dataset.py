@@ -15,7 +15,8 @@ from tfrec_llm.data.shards.streamed_interactions import StreamedInteractions, as
 from tfrec_llm.data.shards.write_shards import write_shards
 from tfrec_llm.towers.starts import MAX_GAP, near_pairs
 from tfrec_llm.trainer.sequences import SequenceDataset
-from tfrec_llm.trainer.shard_dataset import ShardDataset, sequences_of
+from tfrec_llm.trainer.shard_dataset import ShardDataset
+from tfrec_llm.trainer.shared_batches import sequences_of
 from tfrec_llm.trainer.streamed_pairs import affordable_gap, streamed_near_pairs
 
 NUM_ITEMS = 60

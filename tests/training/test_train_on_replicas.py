@@ -134,3 +134,28 @@ def test_a_worker_with_other_data_is_refused(shop: Path, python: Callable[..., A
     assert ended.returncode == 1, ended.stdout
     assert "Worker 1 does not have the same configuration and data as worker 0" in ended.stdout
     assert not (out / "model").exists()
+
+
+@pytest.mark.slow
+def test_two_workers_train_from_a_part_of_the_shards_each(
+    shop: Path, python: Callable[..., Any]
+) -> None:
+    from tfrec_llm.workflows.shard import shard
+    from tfrec_llm.workflows.train import train
+
+    shard(load_config(shop / "run.yaml"), shop / "shards", num_shards=4)
+    settings = ["data.source=shards", f"data.folder={shop / 'shards'}", "data.items=null"]
+    settings += ["data.interactions=null", "data.users=null"]
+    sets = [word for setting in settings for word in ("--set", setting)]
+    launch = [LAUNCHER, shop / "run.yaml", "--out", shop / "sharded", "--workers", "2", *sets]
+    ended = python(launch)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    train(load_config(shop / "run.yaml", settings), shop / "sharded_alone")
+    found, wanted = training_of(shop / "sharded"), training_of(shop / "sharded_alone")
+    assert (found["replicas"], wanted["replicas"]) == (2, 1)
+    assert found["start"] == wanted["start"] and found["data"] == wanted["data"]
+    assert len(found["validation_ndcg@10_by_epoch"]) == 3
+    ours, start = (TrainedModel.load(shop / run / "model") for run in ("sharded", "sharded_alone"))
+    # Users meet in other batches, so it is not the same model, but one that learned the same.
+    cosines = (ours.item_embeddings * start.item_embeddings).sum(axis=1)
+    assert np.median(cosines) > 0.9

@@ -50,6 +50,7 @@ class Replicas:
         self._strategy = strategy
         self._options = None
         self._sent_by_chief = tf.function(self._sum_with_zeros)
+        self._sent_by_each = tf.function(self._sum_over_workers)
         self.count = 1 if strategy is None else int(strategy.num_replicas_in_sync)
         self.num_workers, self.worker = 1, 0
         resolver = getattr(strategy, "cluster_resolver", None)
@@ -188,6 +189,25 @@ class Replicas:
         told: dict[str, Any] = json.loads(padded[: int(length[0])].tobytes())
         return told
 
+    def from_each(self, own: np.ndarray) -> np.ndarray:
+        """Returns what each worker gives here, one below the other; all call it together.
+
+        Args:
+            own: int32 `(rows, …)`, of the same shape on every worker.
+
+        Returns: int32 `(num_workers * rows, …)`, those of the chief first.
+
+        Raises: WorkerError when another worker does not answer.
+        """
+        if self.num_workers == 1:
+            return own
+        # Everyone fills in its place and leaves the others at zero: the sum is all of them.
+        sent = np.zeros((self.num_workers, *own.shape), np.float64)
+        sent[self.worker] = own
+        with self.telling_of_lost_workers():
+            received: np.ndarray = self._sent_by_each(tf.constant(sent)).numpy()
+        return received.astype(np.int32).reshape(-1, *own.shape[1:])
+
     def check_alike(self, what: str, fingerprint: str) -> None:
         """Refuses to go on when a worker has something else than the chief has.
 
@@ -241,6 +261,19 @@ class Replicas:
 
         results = self._strategy.run(own, args=tensors)
         return [self._strategy.experimental_local_results(result)[0] for result in results]
+
+    def _sum_over_workers(self, tensor: Any) -> Any:
+        """Returns the sum of what the workers give; of each, the first replica counts."""
+        of_a_worker = self.count // self.num_workers
+
+        def own(tensor: Any) -> Any:
+            context = tf.distribute.get_replica_context()
+            is_first = tf.equal(context.replica_id_in_sync_group % of_a_worker, 0)
+            mine = tf.where(is_first, tensor, tf.zeros_like(tensor))
+            return context.all_reduce(tf.distribute.ReduceOp.SUM, mine, options=self._options)
+
+        result = self._strategy.run(own, args=(tensor,))
+        return self._strategy.experimental_local_results(result)[0]
 
     def _values_of_chief(self, values: Sequence[np.ndarray]) -> list[np.ndarray]:
         # Whole numbers go as float64, which holds them exactly and which every device can sum.

@@ -12,9 +12,9 @@ from tfrec_llm.data.history_windows import history_windows
 from tfrec_llm.data.length_buckets import POOL_BATCHES, length_buckets
 from tfrec_llm.data.padding import left_padded
 from tfrec_llm.data.shards.shard_reader import Histories
-from tfrec_llm.data.shards.streamed_interactions import Interactions, StreamedInteractions
+from tfrec_llm.data.shards.streamed_interactions import StreamedInteractions
 from tfrec_llm.seeds import child_generator, child_seed
-from tfrec_llm.trainer.sequences import SequenceBatch, SequenceDataset
+from tfrec_llm.trainer.sequences import SequenceBatch
 
 _NO_NUMBER = -1
 
@@ -102,21 +102,6 @@ class ShardDataset:
         for row in np.flatnonzero(lengths < 2):
             counts[row] = int(self._rows_of.get(users.user_ids[row], -1) >= 0)
         return counts
-
-
-def sequences_of(
-    interactions: Interactions, max_history: int, user_rows: dict[str, int] | None = None
-) -> SequenceDataset | ShardDataset:
-    """Returns the sequences to train on.
-
-    Args:
-        interactions: frame of `user_id`, `item_number`, `position`, or `StreamedInteractions`.
-        max_history: int, items that a user tower sees at most.
-        user_rows: user id → row of its text features, for users with a text.
-    """
-    if isinstance(interactions, StreamedInteractions):
-        return ShardDataset(interactions, max_history, user_rows)
-    return SequenceDataset(interactions, max_history, user_rows)
 
 
 def _bucketed(

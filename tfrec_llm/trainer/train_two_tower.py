@@ -23,6 +23,7 @@ from tfrec_llm.trainer.optimizer import make_optimizer
 from tfrec_llm.trainer.replicas import Replicas
 from tfrec_llm.trainer.sequences import SequenceDataset
 from tfrec_llm.trainer.shard_dataset import ShardDataset
+from tfrec_llm.trainer.shared_batches import SharedBatches
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ class FitResult:
 
 def fit(
     model: RetrievalModel,
-    dataset: SequenceDataset | ShardDataset,
+    dataset: SequenceDataset | ShardDataset | SharedBatches,
     corpus_features: np.ndarray,
     user_features: np.ndarray,
     positive_share: np.ndarray,
@@ -102,7 +103,7 @@ def fit(
 
     Args:
         model: `RetrievalModel`, set to its start; made in the scope of the replicas.
-        dataset: `SequenceDataset`, or `ShardDataset`.
+        dataset: `SequenceDataset`, `ShardDataset` or `SharedBatches`.
         corpus_features: float32 `(num_items, feature_dim)`, or float16 token vectors
             `(num_items, tokens, feature_dim)`, or int32 tokens `(num_items, tokens)` for a
             language model in training; copies of all items may follow, see `variant_rows`.
@@ -230,7 +231,7 @@ def fit(
 
 def _run_epoch(
     train_step: Any,
-    dataset: SequenceDataset | ShardDataset,
+    dataset: SequenceDataset | ShardDataset | SharedBatches,
     optimisation: Optimisation,
     num_items: int,
     epoch: int,

@@ -59,7 +59,7 @@ from tfrec_llm.trainer.choose_factor_start import (
 )
 from tfrec_llm.trainer.choose_start import ChosenStart, choose_start
 from tfrec_llm.trainer.replicas import Replicas, make_replicas
-from tfrec_llm.trainer.shard_dataset import sequences_of
+from tfrec_llm.trainer.shared_batches import sequences_of
 from tfrec_llm.trainer.start_from_run import StartFromRun
 from tfrec_llm.trainer.streamed_pairs import affordable_gap, streamed_near_pairs
 from tfrec_llm.trainer.train_two_tower import FitResult, fit
@@ -424,7 +424,9 @@ def _fit(
     language_model = language_model_of(model)
     return fit(
         model,
-        sequences_of(interactions, config.towers.max_history, prepared.user_rows),
+        sequences_of(
+            interactions, config.towers.max_history, prepared.user_rows, options.get("replicas")
+        ),
         training_features(config, prepared, options["progress"]),
         training_user_features(config, prepared),
         clicks / max(1, int(clicks.sum())),
