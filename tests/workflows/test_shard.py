@@ -115,7 +115,10 @@ def test_what_does_not_fit_is_left_out_and_said(
     monkeypatch.setattr("tfrec_llm.data.shards.streamed_interactions.MOST_IN_MEMORY", 10)
     told = Told()
     config = streamed(
-        "train.epochs=0", "data.start_memory_gb=1e-9", "evaluate.max_users=20", "towers.text_start_share=null"
+        "train.epochs=0",
+        "data.start_memory_gb=1e-9",
+        "evaluate.max_users=20",
+        "towers.text_start_share=null",
     )
     summary = train(config, tmp_path / "run", progress=told)
     assert summary["start"]["text_share"] is None
