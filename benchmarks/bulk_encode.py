@@ -70,7 +70,7 @@ def small_encoder(folder: Path) -> Path:
     """Writes a random BERT of two layers, 64 wide, over some words."""
     from tfrec_llm.testing.tiny_models import tiny_preset
 
-    return tiny_preset(folder, hidden_dim=64)
+    return tiny_preset(folder, dim=64)
 
 
 def make_items(folder: Path, number: int, files: int) -> None:

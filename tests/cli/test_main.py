@@ -30,7 +30,16 @@ VERBS = {  # the contract: each verb, its arguments and options
         *["EXPORT", "--items", "--keep", "--columns", "--force", "--quarantine", "--json"],
         "--debug",
     ],
-    "encode": ["ITEMS.csv", "--encoder", "--out", "--debug"],
+    "encode": [
+        *("ITEMS.csv", "--encoder", "--out", "--runner", "--beam-option", "--shards"),
+        *("--max-quarantined-share", "--debug"),
+    ],
+    "recommend-all": [
+        *("EXPORT", "--users", "--out", "-k", "--runner", "--beam-option", "--shards", "--user-id"),
+        *("--history-column", "--text-column", "--batch-size", "--max-quarantined-share"),
+        *("--json", "--debug"),
+    ],
+    "shard": ["CONFIG.yaml", "--out", "--shards", "--set", "--json", "--debug"],
     "tune": [
         *("CONFIG.yaml", "--trials", "--out", "--space", "--set", "--timeout", "--resume"),
         *("--json", "--debug"),
