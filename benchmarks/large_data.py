@@ -107,7 +107,7 @@ def generate(arguments: argparse.Namespace) -> dict[str, Any]:
     items.write_parquet(arguments.folder / "items.parquet")
     folder = arguments.folder / "interactions"
     folder.mkdir()
-    num_users = max(2, arguments.interactions // MEAN_HISTORY)
+    num_users = max(2, arguments.interactions // (MEAN_HISTORY - 2))  # less repeated pairs
     for part, first in enumerate(range(0, num_users, _USERS_AT_ONCE)):
         users = np.arange(first, min(first + _USERS_AT_ONCE, num_users))
         lengths = 2 + draw.geometric(1 / (MEAN_HISTORY - 1), size=len(users))
