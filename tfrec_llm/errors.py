@@ -11,6 +11,7 @@ TfrecLlmError                  exit code 1
 ├── CorruptFileError           a file that we wrote no longer holds what we wrote
 ├── CheckpointError            a checkpoint belongs to another configuration
 ├── DivergedError              the loss of a training is no longer a number
+├── WorkerError                a worker of a training on several machines is gone, or differs
 ├── ExportError                an export could not be written, or answers differently
 ├── UnavailableError           a server cannot be reached, or has no answer in time
 └── MissingPackageError        an optional package is needed and not installed
@@ -73,6 +74,10 @@ class CheckpointError(TfrecLlmError):
 
 class DivergedError(TfrecLlmError):
     """The loss of a training is no longer a number."""
+
+
+class WorkerError(TfrecLlmError):
+    """A worker of a training on several machines is gone, or has other data than the others."""
 
 
 class ExportError(TfrecLlmError):

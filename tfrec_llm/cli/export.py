@@ -59,6 +59,17 @@ def export(
             help="The most items that a request can ask for. Default: as configured.",
         ),
     ] = None,
+    popularity_prior: Annotated[
+        float | None,
+        typer.Option(
+            "--popularity-prior",
+            min=0.0,
+            max=1.0,
+            metavar="SHARE",
+            help="Share of the learned prior of popular items that is served; 0 switches it off. "
+            "Default: as configured.",
+        ),
+    ] = None,
     debug: Debug = False,
 ) -> None:
     """Write a trained run as a SavedModel.
@@ -74,6 +85,7 @@ def export(
             index=None if index is None else index.value,
             serve_on=None if serve_on is None else serve_on.value,
             max_k=max_k,
+            popularity_prior=popularity_prior,
             progress=progress,
         )
     output.print_summary(summary)

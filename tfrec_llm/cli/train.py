@@ -39,5 +39,5 @@ def train(
         from tfrec_llm.workflows.train import train as train_run
 
         summary = train_run(run, out, resume=resume, progress=progress)
-    shown = ("run", "best_epoch", "validation_ndcg@10", "total_seconds")
+    shown = ("run", "worker", "best_epoch", "validation_ndcg@10", "total_seconds")
     output.print_summary({name: summary.get(name) for name in shown})

@@ -175,6 +175,11 @@ class TowersSection(Section):
         description="where training starts: click and text likeness in closed form, or nowhere",
     )
     item_id_dropout: Share = 0.4
+    popularity_prior: bool = Field(
+        False,
+        description="one learned number an item, for being popular; index.popularity_prior says "
+        "how much of it is served",
+    )
     dropout: Share = 0.3
     text_start_share: Annotated[float, Field(ge=0.0, le=1.0)] | None = Field(
         None,
@@ -249,6 +254,14 @@ class TrainSection(Section):
         description="another run with the same encoder and widths, whose text part and user "
         "tower this one starts from",
     )
+    strategy: Literal["none", "mirrored", "multi_worker"] = Field(
+        "none",
+        description="replicas that train as one: none, the GPUs of this machine, or the machines "
+        "that TF_CONFIG names; batch_size is that of all together",
+    )
+    worker_timeout: float = Field(
+        600.0, gt=0.0, description="seconds that a step of multi_worker waits for the others"
+    )
     patience: int = Field(4, ge=1, description="epochs without a better validation NDCG@10")
     refit: bool = Field(True, description="train again on training + validation before the test")
     seed: int = Field(7, ge=0)
@@ -297,6 +310,9 @@ class IndexSection(Section):
     num_lists: int | None = Field(None, ge=1, description="of the kind ivf")
     num_lists_to_search: int | None = Field(None, ge=1, description="of the kind ivf")
     min_recall: float = Field(0.9, ge=0.0, le=1.0, description="against exact search, or refused")
+    popularity_prior: float = Field(
+        1.0, ge=0.0, le=1.0, description="share of towers.popularity_prior that is served; 0: none"
+    )
 
 
 class RunConfig(Section):
@@ -365,6 +381,25 @@ class RunConfig(Section):
         return self
 
     @model_validator(mode="after")
+    def _prior_can_be_learned_and_served(self) -> RunConfig:
+        if self.towers.popularity_prior:
+            if self.model.kind != "two_tower":
+                raise ValueError(
+                    f"model.kind `{self.model.kind}` has no towers.popularity_prior, its vectors "
+                    "may have any length; leave it out, or use model.kind two_tower"
+                )
+            if not self.towers.item_ids:
+                raise ValueError(
+                    "towers.popularity_prior is learned with the ids: set towers.item_ids to true"
+                )
+        elif self.index.popularity_prior != 1.0:
+            raise ValueError(
+                "index.popularity_prior scales what is learned with towers.popularity_prior: set "
+                "that to true, or leave index.popularity_prior at 1"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _what_is_fine_tuned_can_be(self) -> RunConfig:
         mode, encoder = self.encoder.mode, self.encoder
         if mode == "frozen":
@@ -408,6 +443,12 @@ class RunConfig(Section):
                     "model.kind `matrix_factorisation` has no "
                     + ", ".join(f"train.{key}" for key in of_towers)
                     + "; leave it out, or use model.kind two_tower"
+                )
+            if self.train.strategy != "none":
+                raise ValueError(
+                    "model.kind `matrix_factorisation` is trained by one process: its losses are "
+                    "means over pairs that no replica can take its share of; set train.strategy "
+                    "to none, or use model.kind two_tower"
                 )
             if not self.towers.item_ids:
                 raise ValueError(

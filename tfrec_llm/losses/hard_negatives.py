@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tfrec_llm.keras_api import tf
+from tfrec_llm.losses.positive_scores import positive_scores
 
 
 def hard_negatives(
@@ -13,6 +14,7 @@ def hard_negatives(
     is_negative: Any,
     num_hard_negatives: int | None = None,
     false_negative_margin: float | None = None,
+    labels: Any | None = None,
 ) -> Any:
     """Returns which negatives count, of those that count already.
 
@@ -31,6 +33,8 @@ def hard_negatives(
         num_hard_negatives: int ≥ 1, the most that are kept for a query. Defaults to None, all.
         false_negative_margin: float, in units of cosine; below 0 it also drops negatives that
             score a little under the positive. Defaults to None, no guard.
+        labels: int32 `(num_queries,)`, the column of each query's positive, for queries that are
+            some of a larger batch. Defaults to None, as above.
 
     Returns: bool `(num_queries, num_candidates)`.
 
@@ -51,7 +55,7 @@ def hard_negatives(
             "Pass None to keep all."
         )
     if false_negative_margin is not None:
-        bound = tf.linalg.diag_part(cosines)[:, None] + false_negative_margin
+        bound = positive_scores(cosines, labels)[:, None] + false_negative_margin
         is_negative &= cosines <= bound
     if num_hard_negatives is not None:
         is_negative &= _is_among_highest(scores, is_negative, num_hard_negatives)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tfrec_llm.keras_api import tf
+from tfrec_llm.losses.positive_scores import positive_scores
 
 _MASKED = -1e30
 
@@ -17,6 +18,8 @@ def in_batch_softmax(
     label_smoothing: float = 0.0,
     debias_share: float = 0.0,
     lowest_score: Any | None = None,
+    labels: Any | None = None,
+    num_positives: Any | None = None,
 ) -> Any:
     """Returns the mean cross-entropy of each query's positive among its negatives.
 
@@ -43,6 +46,10 @@ def in_batch_softmax(
             count. Defaults to 0.
         lowest_score: float32 scalar, the least that a score can be before the correction, needed
             for debiasing: -1 / temperature for cosines. Defaults to None.
+        labels: int32 `(num_queries,)`, the column of each query's positive, for queries that are
+            some of a larger batch. Defaults to None, as above.
+        num_positives: int32 scalar, the queries of that larger batch: what comes back is the share
+            of these queries in its mean. Defaults to None, the queries that are here.
 
     Returns: float32 scalar, the mean over the queries; 0 without queries.
 
@@ -63,14 +70,15 @@ def in_batch_softmax(
     num_queries, num_candidates = tf.shape(scores)[0], tf.shape(scores)[1]
     if log_probability is None:
         log_probability = tf.zeros([num_candidates])
-    is_positive = tf.range(num_queries)[:, None] == tf.range(num_candidates)[None, :]
+    columns = tf.range(num_queries) if labels is None else labels
+    is_positive = columns[:, None] == tf.range(num_candidates)[None, :]
     is_negative &= ~is_positive
-    positive = tf.linalg.diag_part(scores)
+    positive = positive_scores(scores, labels)
     negatives = _log_sum(scores, is_negative)  # (num_queries,)
     if debias_share:
         lowest = _log_sum(lowest_score - log_probability, is_negative)
-        count = tf.math.count_nonzero(is_negative, axis=1, dtype=tf.float32)
-        negatives = _without_false(negatives, positive, count, debias_share)
+        num_negatives = tf.math.count_nonzero(is_negative, axis=1, dtype=tf.float32)
+        negatives = _without_false(negatives, positive, num_negatives, debias_share)
         negatives = tf.maximum(negatives, lowest)
     losses = tf.nn.softplus(negatives - positive)  # -log of the share of the positive
     if label_smoothing:
@@ -78,7 +86,8 @@ def in_batch_softmax(
         weights *= tf.cast(is_negative, weights.dtype)
         leads = tf.reduce_sum(weights * (positive[:, None] - scores), axis=1)
         losses += label_smoothing * leads
-    return tf.math.divide_no_nan(tf.reduce_sum(losses), tf.cast(num_queries, losses.dtype))
+    count = num_queries if num_positives is None else num_positives
+    return tf.math.divide_no_nan(tf.reduce_sum(losses), tf.cast(count, losses.dtype))
 
 
 def _log_sum(scores: Any, counts: Any) -> Any:

@@ -67,7 +67,8 @@ class NegativeQueue(keras.layers.Layer):
         """Puts candidates in the place of the oldest.
 
         Of more candidates than there are slots, as many are kept, spread evenly over them, so that
-        positives and uniform draws stay in proportion.
+        positives and uniform draws stay in proportion. One of several replicas writes its own copy
+        of the queue; since all of them put the same into it, the copies stay the same.
 
         Args:
             embeddings: float32 `(num_candidates, embedding_dim)`.
@@ -87,8 +88,12 @@ class NegativeQueue(keras.layers.Layer):
             (self.candidate_ids, tf.cast(candidate_ids, tf.int32)),
             (self.log_probability, tf.stop_gradient(log_probability)),
         ):
-            variable.value.scatter_nd_update(slots, tf.gather(values, rows))
-        self.next_slot.assign((begin + num_kept) % self.size)
+            tf.raw_ops.ResourceScatterNdUpdate(
+                ref=variable.value.handle, indices=slots, updates=tf.gather(values, rows)
+            )
+        tf.raw_ops.AssignVariableOp(
+            resource=self.next_slot.value.handle, value=(begin + num_kept) % self.size
+        )
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor arguments."""

@@ -129,6 +129,11 @@ class MatrixFactorisation(keras.Model):
         ]
 
     @property
+    def similarity_mask(self) -> np.ndarray:
+        """Returns float32 `(embedding_dim,)`, ones: likeness is made of all of a vector."""
+        return np.ones(self.embedding_dim, np.float32)
+
+    @property
     def architecture(self) -> dict[str, Any]:
         """Returns the constructor arguments of the model as it is served, JSON values."""
         return {

@@ -56,5 +56,9 @@ class RetrievalModel(Protocol):
         Items that are new, bool `(num_items,)`, are known by their text alone.
         """
 
+    @property
+    def similarity_mask(self) -> np.ndarray:
+        """Returns float32 `(D,)`, 1 for what likeness of two items is made of, else 0."""
+
     def training_loss(self, batch: dict[str, Any]) -> Any:
         """Returns the loss of one batch, float32 scalar."""

@@ -44,13 +44,16 @@ class RetrievalTask(keras.layers.Layer):
 
     Call arguments:
         query_embeddings: float32 `(num_queries, dim)`.
-        candidate_embeddings: float32 `(num_queries + num_negatives, dim)`; row i is the positive
+        candidate_embeddings: float32 `(num_positives + num_negatives, dim)`; row i is the positive
             of query i, the rest are uniform draws from the items that have a positive share.
-        candidate_ids: int32 `(num_queries + num_negatives,)`, item numbers.
-        query_owners: int32 `(num_queries,)`, which user a query (and its positive) belongs to.
+        candidate_ids: int32 `(num_positives + num_negatives,)`, item numbers.
+        query_owners: int32 `(num_positives,)`, which user a positive (and its query) belongs to.
         positive_share: float32 `(num_items,)`, share of each item in the training positives.
         plain: bool, True leaves steps 1, 5 and 7 and the options of step 6 out: for queries
             whose negatives are known to be such. Defaults to False.
+        labels: int32 `(num_queries,)`, the row of each query's positive, where the queries are
+            some of the `num_positives` of a step: the loss is then their share of its mean, and
+            the shares of all replicas add up to it. Defaults to None, all of them in order.
 
     Returns: float32 scalar.
 
@@ -123,16 +126,19 @@ class RetrievalTask(keras.layers.Layer):
         query_owners: Any,
         positive_share: Any,
         plain: bool = False,
+        labels: Any | None = None,
     ) -> Any:
         """Computes the loss."""
-        num_queries = tf.shape(query_embeddings)[0]
+        num_positives = tf.shape(query_owners)[0]
         num_candidates = tf.shape(candidate_ids)[0]
-        own_ids = candidate_ids[:num_queries]
+        own_ids, own_owners = candidate_ids[:num_positives], query_owners
+        if labels is not None:
+            own_ids, own_owners = tf.gather(own_ids, labels), tf.gather(own_owners, labels)
         log_probability = tf.math.log(
             mixture_probability(
                 tf.gather(positive_share, candidate_ids),
-                num_queries,
-                num_candidates - num_queries,
+                num_positives,
+                num_candidates - num_positives,
                 tf.math.count_nonzero(positive_share, dtype=tf.int32),
             )
         )
@@ -146,10 +152,10 @@ class RetrievalTask(keras.layers.Layer):
         is_negative = own_ids[:, None] != candidate_ids[None, :]
         if queue is not None:
             is_negative &= candidate_ids[None, :] >= 0
-        other_owner = query_owners[:, None] != query_owners[None, :]
+        other_owner = own_owners[:, None] != query_owners[None, :]
         is_negative &= tf.pad(
             other_owner,
-            [[0, 0], [0, tf.shape(candidate_ids)[0] - num_queries]],
+            [[0, 0], [0, tf.shape(candidate_ids)[0] - num_positives]],
             constant_values=True,
         )
         # A learned temperature stays within a factor of ten of its start: a runaway one ends a run.
@@ -157,10 +163,16 @@ class RetrievalTask(keras.layers.Layer):
         temperature = tf.exp(tf.clip_by_value(self.log_temperature.value, start - 2.3, start + 2.3))
         scores = tf.matmul(query_embeddings / temperature, candidate_embeddings, transpose_b=True)
         cosines, scores = scores * temperature, scores - log_probability
+        part = {"labels": labels, "num_positives": num_positives}
         if plain:
-            return in_batch_softmax(scores, is_negative)
+            return in_batch_softmax(scores, is_negative, **part)
         is_negative = hard_negatives(
-            scores, cosines, is_negative, self.num_hard_negatives, self.false_negative_margin
+            scores,
+            cosines,
+            is_negative,
+            self.num_hard_negatives,
+            self.false_negative_margin,
+            labels,
         )
         loss = in_batch_softmax(
             scores,
@@ -169,6 +181,7 @@ class RetrievalTask(keras.layers.Layer):
             label_smoothing=self.label_smoothing,
             debias_share=self.debias_share,
             lowest_score=-1.0 / temperature,
+            **part,
         )
         if queue is not None:
             queue.push(*of_step)

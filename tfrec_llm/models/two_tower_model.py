@@ -10,6 +10,7 @@ import numpy as np
 from tfrec_llm.keras_api import keras, tf
 from tfrec_llm.losses.gradient_caching import chunked_with_recompute, random_states_of
 from tfrec_llm.models.retrieval_task import RetrievalTask
+from tfrec_llm.models.step_part import WholeStep
 from tfrec_llm.models.variant_rows import variant_rows
 from tfrec_llm.towers.item_tower import ItemTower
 from tfrec_llm.towers.starts import ItemTowerStart
@@ -23,6 +24,9 @@ TOKEN_BATCH = 256
 
 class TwoTowerModel(keras.Model):
     """Embeds users and items in one space where a dot product says how well they fit.
+
+    With a prior of popularity an item has one column more, and a user ends in 1 there; an item
+    as a query, whose likes are asked for, ends in 0, see `similarity_mask`.
 
     Args:
         item_tower: `ItemTower`.
@@ -67,18 +71,23 @@ class TwoTowerModel(keras.Model):
         self.item_tower = item_tower
         self.user_tower = user_tower
         self.feature_dim = feature_dim
-        self.embedding_dim = item_tower.embedding_dim
+        self.embedding_dim = item_tower.output_dim
         self.gradient_cache_rows = gradient_cache_rows
         self.task = RetrievalTask(
             temperature, learn_temperature, **(task_options or {}), name="task"
         )
         self.item_tower.build((None, feature_dim))
-        self.user_tower.build((None, None, self.embedding_dim))
+        self.user_tower.build((None, None, item_tower.embedding_dim))
         self.task.build((None, self.embedding_dim))
         self.new_item_scale = self.add_weight(
             shape=(), initializer="ones", trainable=False, name="new_item_scale"
         )
         self.built = True
+
+    @property
+    def similarity_mask(self) -> np.ndarray:
+        """Returns float32 `(embedding_dim,)`, 1 for what likeness of two items is made of."""
+        return (np.arange(self.embedding_dim) < self.item_tower.embedding_dim).astype(np.float32)
 
     @property
     def max_history(self) -> int:
@@ -99,7 +108,14 @@ class TwoTowerModel(keras.Model):
         """Sets the item tower to a start computed by `towers.starts`."""
         self.item_tower.text_projection.set_start(start.centre, start.kernel, start.bias)
         if self.item_tower.id_embedding is not None:
-            self.item_tower.id_embedding.table.assign(start.id_table)
+            prior = self.embedding_dim - self.item_tower.embedding_dim  # starts from nothing
+            self.item_tower.id_embedding.table.assign(np.pad(start.id_table, [(0, 0), (0, prior)]))
+
+    def scale_prior(self, share: float) -> None:
+        """Keeps that share, in [0, 1], of what items have for being popular."""
+        if self.item_tower.id_embedding is not None:
+            table = self.item_tower.id_embedding.table
+            table.assign(table.value * np.where(self.similarity_mask > 0, 1.0, share))
 
     def embed_items(self, text_features: Any, item_numbers: Any) -> Any:
         """Embeds items, in the graph or eagerly.
@@ -108,9 +124,9 @@ class TwoTowerModel(keras.Model):
             text_features: float32 `(num_items, feature_dim)`.
             item_numbers: int32 `(num_items,)`, -1 for an item without a learned id.
 
-        Returns: float32 `(num_items, embedding_dim)`, rows of length 1; those of items without a
-            learned id have the length `new_item_scale`, with which they are shown as often as
-            they are wanted.
+        Returns: float32 `(num_items, embedding_dim)`, vectors of length 1, and the prior behind
+            them if there is one; those of items without a learned id have the length
+            `new_item_scale`, with which they are shown as often as they are wanted.
         """
         is_new = tf.cast(tf.convert_to_tensor(item_numbers) < 0, tf.float32)
         scale = 1.0 + is_new * (self.new_item_scale.value - 1.0)
@@ -127,10 +143,13 @@ class TwoTowerModel(keras.Model):
             text_features: float32 `(batch, feature_dim)`.
             text_mask: bool `(batch,)`, True where there is a text.
 
-        Returns: float32 `(batch, embedding_dim)`, rows of length 1, or zeros for nothing known.
+        Returns: float32 `(batch, embedding_dim)`, vectors of length 1, or zeros for nothing known;
+            they end in 1 where items have a prior.
         """
         text_embeddings = self.item_tower.embed_text(text_features)
-        return self.user_tower(history_embeddings, history_mask, text_embeddings, text_mask)
+        history = history_embeddings[..., : self.item_tower.embedding_dim]
+        queries = self.user_tower(history, history_mask, text_embeddings, text_mask)
+        return self._asking_for_the_prior(queries, 1.0)
 
     def embed_corpus(
         self, text_features: np.ndarray, is_new: np.ndarray | None = None, batch_size: int = 4096
@@ -189,10 +208,13 @@ class TwoTowerModel(keras.Model):
                 may follow, of which each item of the step takes one, see `variant_rows`;
                 `positive_share` float32 `(num_items,)`, share of the training positives;
                 `max_positives` int32, positions kept at most, drawn by `seed` int32 `(2,)`;
-                `text_search_weight` float, optional, see `text_search_loss`; 0 leaves it out.
+                `text_search_weight` float, optional, see `text_search_loss`; 0 leaves it out;
+                `part` `ReplicaPart`, optional, what of the step is computed here.
 
-        Returns: float32 scalar, the mean loss of a position, plus the weighted text search loss.
+        Returns: float32 scalar, the mean loss of a position, plus the weighted text search loss; of
+            a part its share, which with those of the other parts adds up to that.
         """
+        part = batch.get("part") or WholeStep()
         inputs, targets = batch["sequences"][:, :-1], batch["sequences"][:, 1:]
         history_mask = (inputs >= 0) & ~batch["hide_history"][:, None]
         known = history_mask | (batch["hide_history"] & batch["user_text_mask"])[:, None]
@@ -206,14 +228,22 @@ class TwoTowerModel(keras.Model):
         numbers, index = tf.unique(tf.concat([tf.reshape(inputs, [-1]), candidates], axis=0))
         corpus, num_items = batch["corpus_features"], batch["positive_share"].shape[0]
         rows = variant_rows(tf.maximum(numbers, 0), corpus, num_items, batch["seed"])
-        embeddings = self._embed_for_training(corpus, rows, numbers)
+        embeddings = self._embed_for_training(corpus, rows, numbers, part)
         num_inputs = tf.size(inputs)
-        history = tf.gather(embeddings, tf.reshape(index[:num_inputs], tf.shape(inputs)))
+        vectors = embeddings[:, : self.item_tower.embedding_dim]
+        places_of_inputs = tf.reshape(index[:num_inputs], tf.shape(inputs))
+        history = tf.gather(vectors, part.rows(places_of_inputs))
 
-        text = self.item_tower.embed_text(_as_layers_read(batch["user_features"]), training=True)
+        user_features = _as_layers_read(part.rows(batch["user_features"]))
+        text = self.item_tower.embed_text(user_features, training=True)
         queries = self.user_tower.at_every_position(
-            history, history_mask, text, batch["user_text_mask"], training=True
+            history,
+            part.rows(history_mask),
+            text,
+            part.rows(batch["user_text_mask"]),
+            training=True,
         )
+        own_places, labels = part.queries(places, tf.shape(inputs)[0])
         candidate_embeddings = tf.gather(embeddings, index[num_inputs:])
         # An item that nobody could take yet is no evidence that nobody wants it: as a negative it
         # would teach the text part to place all new items below the others.
@@ -222,11 +252,12 @@ class TwoTowerModel(keras.Model):
             axis=0,
         )
         loss = self.task(
-            query_embeddings=tf.gather_nd(queries, places),
+            query_embeddings=self._asking_for_the_prior(tf.gather_nd(queries, own_places), 1.0),
             candidate_embeddings=tf.boolean_mask(candidate_embeddings, is_candidate),
             candidate_ids=tf.boolean_mask(candidates, is_candidate),
             query_owners=tf.cast(places[:, 0], tf.int32),
             positive_share=batch["positive_share"],
+            labels=labels,
         )
         weight = batch.get("text_search_weight", 0.0)
         if weight:
@@ -236,22 +267,30 @@ class TwoTowerModel(keras.Model):
                 corpus,
                 batch["seed"],
                 num_items,
+                part,
             )
         return loss
 
-    def _embed_for_training(self, corpus_features: Any, rows: Any, item_numbers: Any) -> Any:
+    def _embed_for_training(
+        self, corpus_features: Any, rows: Any, item_numbers: Any, part: WholeStep
+    ) -> Any:
         def embed(rows: Any, item_numbers: Any) -> Any:
             features = _as_layers_read(tf.gather(corpus_features, rows))
             return self.item_tower(features, item_numbers, training=True)
 
-        if self.gradient_cache_rows is None:
-            return embed(rows, item_numbers)
-        return chunked_with_recompute(
-            embed,
-            [rows, item_numbers],
-            self.gradient_cache_rows,
-            random_states_of(self.item_tower),
-        )
+        def embed_in_chunks(*inputs: Any) -> Any:
+            chunk_rows = self.gradient_cache_rows
+            assert chunk_rows is not None
+            random_states = random_states_of(self.item_tower)
+            return chunked_with_recompute(embed, inputs, chunk_rows, random_states)
+
+        function = embed if self.gradient_cache_rows is None else embed_in_chunks
+        return part.embed(function, [rows, item_numbers])
+
+    def _asking_for_the_prior(self, queries: Any, weight: float) -> Any:
+        """Appends what a query multiplies the prior of an item with, if items have one."""
+        prior = self.embedding_dim - self.item_tower.embedding_dim
+        return tf.pad(queries, [[0, 0], [0, prior]], constant_values=weight)
 
     def text_search_loss(
         self,
@@ -260,6 +299,7 @@ class TwoTowerModel(keras.Model):
         corpus_features: Any,
         seed: Any,
         corpus_size: int | None = None,
+        part: WholeStep | None = None,
     ) -> Any:
         """Asks for items by their own text, part of it hidden; any item can be asked for.
 
@@ -272,22 +312,31 @@ class TwoTowerModel(keras.Model):
             corpus_features: float32 `(corpus_size, feature_dim)`, augmented copies may follow.
             seed: int32 `(2,)`, of what is hidden.
             corpus_size: int, where copies follow; None takes all rows.
+            part: what of the step is computed here. Defaults to None, all of it.
 
-        Returns: float32 scalar, the mean loss of a query.
+        Returns: float32 scalar, the mean loss of a query; of a part its share.
         """
+        part = part or WholeStep()
         num_queries = tf.minimum(tf.shape(item_numbers)[0], MAX_TEXT_QUERIES)
         corpus_size = corpus_features.shape[0] if corpus_size is None else corpus_size
         asked = item_numbers[:num_queries]
         rows = variant_rows(asked, corpus_features, corpus_size, seed, draw=1)
-        features = _as_layers_read(tf.gather(corpus_features, rows))
+        features = _as_layers_read(tf.gather(corpus_features, part.rows(rows)))
         if features.dtype.is_integer:
             features = self.item_tower.pool_text(features, training=True)
-        features = _with_a_part_hidden(features, seed)
+        features = _with_some_hidden(features, num_queries, seed, part)
         texts = unit_length(self.item_tower.embed_text(features, training=True))
+        texts = self._asking_for_the_prior(texts, 0.0)
         uniform = tf.fill([corpus_size], 1.0 / corpus_size)
         # An item is what its own text asks for, and no other is: these negatives are no guesses.
         return self.task(
-            texts, item_embeddings, item_numbers, tf.range(num_queries), uniform, plain=True
+            texts,
+            item_embeddings,
+            item_numbers,
+            tf.range(num_queries),
+            uniform,
+            plain=True,
+            labels=part.labels(num_queries),
         )
 
 
@@ -296,12 +345,17 @@ def _as_layers_read(features: Any) -> Any:
     return features if features.dtype.is_integer else tf.cast(features, tf.float32)
 
 
-def _with_a_part_hidden(features: Any, seed: Any) -> Any:
-    """Drops columns of text vectors, or whole tokens of token vectors."""
+def _with_some_hidden(features: Any, num_queries: Any, seed: Any, part: WholeStep) -> Any:
+    """Drops columns of text vectors, or whole tokens of token vectors.
+
+    What is hidden is drawn for all queries of the step, so that no part of it differs.
+    """
     if features.shape.rank == 2:
-        return tf.nn.experimental.stateless_dropout(features, TEXT_QUERY_DROPOUT, seed)
-    draws = tf.random.stateless_uniform(tf.shape(features)[:2], seed)
-    return tf.where(draws[..., None] >= TEXT_QUERY_DROPOUT, features, 0.0)
+        ones = tf.ones([num_queries, tf.shape(features)[1]])
+        scale = tf.nn.experimental.stateless_dropout(ones, TEXT_QUERY_DROPOUT, seed)
+        return features * part.rows(scale)
+    draws = tf.random.stateless_uniform([num_queries, tf.shape(features)[1]], seed)
+    return tf.where(part.rows(draws)[..., None] >= TEXT_QUERY_DROPOUT, features, 0.0)
 
 
 def _sample_rows(rows: Any, max_rows: Any, seed: Any) -> Any:

@@ -84,6 +84,7 @@ def refreshed_servable(
         model_numbers=model_numbers,
         reranking=_reranking(restored, previous, rows, fresh, progress),
         neighbours=None if near.is_empty else AddNeighbours(near),
+        similarity_mask=restored.model.similarity_mask,
     )
 
 

@@ -24,12 +24,16 @@ class RestoredModel:
 
     Attributes:
         has_ranker: bool, whether the export has a ranker.
+        similarity_mask: float32 `(D,)`, see `Servable`, or None.
     """
 
     def __init__(self, loaded: Any) -> None:
         self.variables: Sequence[Any] = []  # all of them belong to the encoder, see below
         self.embed_items = loaded.part_embed_items
         self.embed_users = loaded.part_embed_users
+        # Exports of before there was a prior have none, and no mask.
+        mask = getattr(loaded, "similarity_mask", None)
+        self.similarity_mask: np.ndarray | None = None if mask is None else mask.numpy()
         self.has_ranker = hasattr(loaded, "reranking")
 
 

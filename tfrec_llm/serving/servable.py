@@ -83,6 +83,8 @@ class Servable(tf.Module):
             `recommend_reranked`; optional.
         neighbours: what is added to dot products where items of the history have neighbours;
             optional.
+        similarity_mask: float32 `(D,)`, what an item is multiplied with when its like are asked
+            for: zeros leave out what speaks of the item alone. Defaults to ones.
 
     Raises: UsageError when an argument does not fit the others.
     """
@@ -102,6 +104,7 @@ class Servable(tf.Module):
         model_numbers: np.ndarray | None = None,
         reranking: Reranking | None = None,
         neighbours: AddNeighbours | None = None,
+        similarity_mask: np.ndarray | None = None,
     ) -> None:
         super().__init__(name="servable")
         num_items = len(item_ids)
@@ -145,6 +148,9 @@ class Servable(tf.Module):
             np.argsort(-shares, kind="stable").astype(np.int32), "popular_numbers"
         )
         self.model_numbers = _constant(numbers.astype(np.int32), "model_numbers")
+        if similarity_mask is None:
+            similarity_mask = np.ones(np.shape(item_embeddings)[1], np.float32)
+        self.similarity_mask = _constant(similarity_mask, "similarity_mask")
 
         self._make_parts(model, encoder)
         for name, signature in self.signature_table.items():
@@ -223,7 +229,7 @@ class Servable(tf.Module):
     def _similar_items(self, item_ids: Any, k: Any) -> dict[str, Any]:
         k = self._checked(k)
         numbers = self.item_ids.numbers(item_ids)
-        queries = tf.gather(self.embeddings, tf.maximum(numbers, 0))
+        queries = tf.gather(self.embeddings, tf.maximum(numbers, 0)) * self.similarity_mask
         scores, found = self.part_search(queries, tf.minimum(self.max_k + 1, self.num_items))
         found = tf.where(numbers[:, None] >= 0, found, NOTHING)
         return self._answer(*leave_out_seen(scores, found, numbers[:, None], k))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 from collections.abc import Mapping
@@ -142,6 +143,28 @@ class TrainedModel:
             **arrays,
         )
 
+    def with_prior(self, share: float) -> TrainedModel:
+        """Returns the same with a share of its popularity prior, without training.
+
+        Args:
+            share: float in [0, 1]; 0 switches the prior off.
+
+        Returns: `TrainedModel`; this one stays as it is.
+
+        Raises: UsageError when there is no prior.
+        """
+        if share == 1.0:
+            return self
+        if not (isinstance(self.model, TwoTowerModel) and self.model.item_tower.popularity_prior):
+            raise UsageError(
+                "This model learned no popularity prior that could be scaled. Train it with "
+                "`towers.popularity_prior: true`, or leave `index.popularity_prior` at 1."
+            )
+        model = _copy(self.model)
+        model.scale_prior(share)
+        kept = np.where(model.similarity_mask > 0, 1.0, share).astype(np.float32)
+        return dataclasses.replace(self, model=model, item_embeddings=self.item_embeddings * kept)
+
     def servable(
         self,
         *,
@@ -174,7 +197,16 @@ class TrainedModel:
             model_numbers=np.where(self.num_clicks > 0, np.arange(len(self.num_clicks)), -1),
             neighbours=None if self.neighbours.is_empty else AddNeighbours(self.neighbours),
             reranking=None if self.ranker is None else self.ranker.reranking(self.encoder),
+            similarity_mask=self.model.similarity_mask,
         )
+
+
+def _copy(model: TwoTowerModel) -> TwoTowerModel:
+    copy = _build({"kind": model.kind, **_architecture(model)})
+    assert isinstance(copy, TwoTowerModel)
+    for target, source in zip(copy.served_variables, model.served_variables, strict=True):
+        target.assign(source.value)
+    return copy
 
 
 def _architecture(model: TwoTowerModel | MatrixFactorisation) -> dict[str, Any]:

@@ -63,7 +63,11 @@ def choose_start(
 
     def closed_form(share: float, power: float) -> ItemTowerStart:
         return start_item_tower(
-            factors, corpus_features, model.embedding_dim, text_share=share, power=power
+            factors,
+            corpus_features,
+            model.item_tower.embedding_dim,
+            text_share=share,
+            power=power,
         )
 
     make_start = make_start or closed_form

@@ -41,7 +41,8 @@ def make_optimizer(
         encoder_learning_rate: float > 0, highest rate of the top layer. Defaults to 2e-5.
         layer_decay: float in (0, 1]. Defaults to 0.9.
 
-    Returns: an object with `variables`, its state, and `apply(gradients, variables)`.
+    Returns: an object with `variables`, its state, and `apply(gradients, variables)`; of several
+        replicas it takes the gradients that are summed over them already.
 
     Example:
         >>> tower, layer = keras.Variable(1.0), keras.Variable(1.0)
@@ -77,6 +78,27 @@ def make_optimizer(
     return grouped
 
 
+class SummedGradients:
+    """Mixed into a Keras optimiser: its gradients are the same on all replicas already.
+
+    By itself it would sum them over the replicas, after it has clipped them. Only the sum can be
+    clipped as a single process clips it, so they come summed, and are not summed again.
+
+    Example:
+        >>> class Plain(SummedGradients, keras.optimizers.SGD):
+        ...     pass
+        >>> hasattr(keras.optimizers.SGD, "_all_reduce_sum_gradients")  # what it takes the place of
+        True
+    """
+
+    def _all_reduce_sum_gradients(self, grads_and_vars: Any) -> Any:
+        return list(grads_and_vars)
+
+
+class _AdamW(SummedGradients, keras.optimizers.AdamW):
+    pass
+
+
 def _adamw(
     learning_rate: float,
     *,
@@ -93,8 +115,12 @@ def _adamw(
         warmup_target=learning_rate,
         warmup_steps=warmup,
     )
-    optimizer = keras.optimizers.AdamW(
-        schedule, weight_decay=weight_decay, clipnorm=None, global_clipnorm=global_clipnorm
+    optimizer = _AdamW(
+        schedule,
+        weight_decay=weight_decay,
+        clipnorm=None,
+        global_clipnorm=global_clipnorm,
+        name="adamw",
     )
     optimizer.exclude_from_weight_decay(var_names=_NOT_DECAYED)
     return optimizer

@@ -13,11 +13,13 @@ import numpy as np
 
 from tfrec_llm.errors import CheckpointError, DivergedError
 from tfrec_llm.keras_api import tf
+from tfrec_llm.losses.gradient_caching import random_states_of
 from tfrec_llm.models.retrieval_model import RetrievalModel
 from tfrec_llm.models.variables_file import read_state, restore_variables, save_variables
 from tfrec_llm.progress import Progress, Silent
 from tfrec_llm.seeds import child_generator, child_seed
 from tfrec_llm.trainer.optimizer import make_optimizer
+from tfrec_llm.trainer.replicas import Replicas
 from tfrec_llm.trainer.sequences import SequenceDataset
 from tfrec_llm.trainer.shard_dataset import ShardDataset
 
@@ -85,6 +87,7 @@ def fit(
     resume: bool = False,
     log_folder: Path | None = None,
     progress: Progress | None = None,
+    replicas: Replicas | None = None,
 ) -> FitResult:
     """Trains a model, leaving in it the weights of the best epoch (or the last, unevaluated).
 
@@ -92,8 +95,12 @@ def fit(
     one file, `PHASE-last.safetensors`; a resumed run goes on from there with the same batches
     that the unbroken run would have had.
 
+    Of several workers each calls this with the same arguments. The chief alone evaluates and
+    touches the disk, and it alone has the best weights at the end; the others start from what
+    it has, and end with the weights of the last epoch.
+
     Args:
-        model: `RetrievalModel`, set to its start.
+        model: `RetrievalModel`, set to its start; made in the scope of the replicas.
         dataset: `SequenceDataset`, or `ShardDataset`.
         corpus_features: float32 `(num_items, feature_dim)`, or float16 token vectors
             `(num_items, tokens, feature_dim)`, or int32 tokens `(num_items, tokens)` for a
@@ -112,29 +119,33 @@ def fit(
         resume: bool, go on from a checkpoint if there is one.
         log_folder: for TensorBoard.
         progress: listener.
+        replicas: what trains as one. Defaults to one replica, in this process.
 
     Returns: `FitResult`.
 
     Raises:
         CheckpointError: when a checkpoint belongs to another configuration.
         DivergedError: when the loss is no longer a number.
+        WorkerError: when another worker stopped, or does not answer.
     """
-    progress = progress or Silent()
+    progress, replicas = progress or Silent(), replicas or Replicas()
     last, best = folder / f"{phase}-last.safetensors", folder / f"{phase}-best.safetensors"
     steps = dataset.num_batches(optimisation.batch_size)
-    optimizer = make_optimizer(
-        model.trainable_variables,
-        total_steps=max(1, optimisation.epochs * max(1, steps)),
-        learning_rate=optimisation.learning_rate,
-        weight_decay=optimisation.weight_decay,
-        warmup_share=optimisation.warmup_share,
-        encoder_levels=encoder_levels,
-        encoder_learning_rate=optimisation.encoder_learning_rate,
-        layer_decay=optimisation.layer_decay,
-    )
-    everything = [*model.variables, *optimizer.variables]
+    with replicas.scope():
+        optimizer = make_optimizer(
+            model.trainable_variables,
+            total_steps=max(1, optimisation.epochs * max(1, steps)),
+            learning_rate=optimisation.learning_rate,
+            weight_decay=optimisation.weight_decay,
+            warmup_share=optimisation.warmup_share,
+            encoder_levels=encoder_levels,
+            encoder_learning_rate=optimisation.encoder_learning_rate,
+            layer_decay=optimisation.layer_decay,
+        )
+    of_model = replicas.whole(model.variables)
+    everything = [*of_model, *replicas.whole(optimizer.variables)]
     result = FitResult()
-    if resume and last.exists():
+    if replicas.is_chief and resume and last.exists():
         if read_state(last)["fingerprint"] != fingerprint:
             raise CheckpointError(
                 f"{last} was written with another configuration or other data. Use a new --out "
@@ -142,16 +153,19 @@ def fit(
             )
         result = FitResult(**restore_variables(last, everything)["result"])
         progress.message(f"{phase}: resumed after epoch {len(result.losses)}")
-    writer = tf.summary.create_file_writer(str(log_folder / phase)) if log_folder else None
+    result = FitResult(**replicas.from_chief(result.__dict__))
+    replicas.share_variables([*model.variables, *optimizer.variables])
+    writer = None
+    if log_folder and replicas.is_chief:
+        writer = tf.summary.create_file_writer(str(log_folder / phase))
 
-    def finish_epoch(epoch: int) -> bool:
-        """Measures and saves; returns whether the training goes on."""
+    def measure_and_save(epoch: int) -> bool:
         if evaluate is not None:
             metric = evaluate()
             result.metrics.append(metric)
             if not result.metrics[:-1] or metric > result.best_metric:
                 result.best_epoch, result.best_metric = epoch, metric
-                save_variables(best, model.variables, {"epoch": epoch})
+                save_variables(best, of_model, {"epoch": epoch})
         else:
             result.best_epoch = epoch
         state = {"fingerprint": fingerprint, "result": result.__dict__}
@@ -165,6 +179,14 @@ def fit(
             writer.flush()
         return after_epoch is None or after_epoch(epoch, result.metrics[-1])
 
+    def finish_epoch(epoch: int) -> bool:
+        """Measures and saves on the chief; returns, to all, whether the training goes on."""
+        nonlocal result
+        goes_on = measure_and_save(epoch) if replicas.is_chief else False
+        told = replicas.from_chief({"goes_on": goes_on, "result": result.__dict__})
+        result = FitResult(**told["result"])
+        return bool(told["goes_on"])
+
     goes_on = True
     if not result.metrics and not result.losses:
         goes_on = finish_epoch(0)
@@ -175,16 +197,19 @@ def fit(
         user_features,
         positive_share,
         optimisation.text_search_weight,
+        replicas,
     )
     for epoch in range(len(result.losses) + 1, optimisation.stop_after + 1):
-        if evaluate is not None and epoch - 1 - result.best_epoch >= optimisation.patience:
+        is_measured = bool(result.metrics)
+        if is_measured and epoch - 1 - result.best_epoch >= optimisation.patience:
             break
         if not goes_on:
             break
         begin = time.monotonic()
-        loss = _run_epoch(
-            train_step, dataset, optimisation, len(positive_share), epoch, progress, phase
-        )
+        with replicas.telling_of_lost_workers():
+            loss = _run_epoch(
+                train_step, dataset, optimisation, len(positive_share), epoch, progress, phase
+            )
         if not math.isfinite(loss):
             raise DivergedError(
                 f"The training loss of epoch {epoch} is {loss}. Lower train.learning_rate (now "
@@ -195,8 +220,8 @@ def fit(
         goes_on = finish_epoch(epoch)
         metric = f", validation NDCG@10 {result.metrics[-1]:.4f}" if result.metrics else ""
         progress.message(f"{phase}: epoch {epoch}, loss {loss:.4f}{metric}")
-    if evaluate is not None:
-        restore_variables(best, model.variables)
+    if evaluate is not None and replicas.is_chief:
+        restore_variables(best, of_model)
     return result
 
 
@@ -244,14 +269,14 @@ def _train_step(
     user_features: np.ndarray,
     positive_share: np.ndarray,
     text_search_weight: float,
+    replicas: Replicas,
 ) -> Any:
-    corpus = tf.constant(corpus_features)
     # One row of zeros stands in for users without a text.
     texts = np.zeros((len(user_features) + 1, *corpus_features.shape[1:]), corpus_features.dtype)
     texts[: len(user_features)] = user_features
-    user_texts = tf.constant(texts)
-    share = tf.constant(positive_share.astype(np.float32))
-    variables = model.trainable_variables
+    share = positive_share.astype(np.float32)
+    constants = [replicas.constant(array) for array in (corpus_features, texts, share)]
+    variables, random_states = model.trainable_variables, random_states_of(model)
 
     @tf.function(
         input_signature=[
@@ -264,7 +289,13 @@ def _train_step(
             tf.TensorSpec([], tf.int32),
         ]
     )
-    def step(
+    def step(*inputs: Any) -> Any:
+        return replicas.run(replica_step, [*constants, *inputs])
+
+    def replica_step(
+        corpus: Any,
+        user_texts: Any,
+        share: Any,
         sequences: Any,
         user_rows: Any,
         user_numbers: Any,
@@ -273,6 +304,7 @@ def _train_step(
         seed: Any,
         max_positives: Any,
     ) -> Any:
+        replicas.seed(random_states, seed)
         rows = tf.where(user_rows >= 0, user_rows, len(user_features))
         with tf.GradientTape() as tape:
             loss = model.training_loss(
@@ -288,6 +320,7 @@ def _train_step(
                     "max_positives": max_positives,
                     "seed": seed,
                     "text_search_weight": text_search_weight,
+                    "part": replicas.part(),
                 }
             )
         gradients = tape.gradient(loss, [v.value for v in variables])
@@ -295,6 +328,7 @@ def _train_step(
             tf.zeros_like(v.value) if g is None else tf.convert_to_tensor(g)
             for g, v in zip(gradients, variables, strict=True)
         ]
+        *dense, loss = replicas.sum([*dense, loss])
         optimizer.apply(dense, variables)
         return loss
 

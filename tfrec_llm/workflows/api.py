@@ -12,7 +12,7 @@ from tfrec_llm.config.load import config_from
 from tfrec_llm.config.run_config import RunConfig
 from tfrec_llm.data.schema import Dataset
 from tfrec_llm.encoders.text_encoder import TextEncoder
-from tfrec_llm.errors import ConfigError
+from tfrec_llm.errors import ConfigError, UsageError
 from tfrec_llm.files import locked
 from tfrec_llm.progress import Progress
 from tfrec_llm.serving.loaded import LoadedRecommender, Recommendation
@@ -185,10 +185,16 @@ def train(
 
     Raises:
         ConfigError: when `config` has a fault.
-        UsageError: when `out` is not empty.
+        UsageError: when `out` is not empty, or several workers are asked for.
         DataError: when the data is too small to hold anything out.
     """
     settings = _settings(config or {}, encoder)
+    if settings.train.strategy == "multi_worker":
+        raise UsageError(
+            "train.strategy `multi_worker` needs a process of its own on every machine: write the "
+            "tables to files and start `tfrec-llm train` on each, or use mirrored for the GPUs of "
+            "this machine."
+        )
     run = RunFolder.open_for_training(
         tempfile.mkdtemp(prefix="tfrec_llm_") if out is None else out, resume=resume
     )

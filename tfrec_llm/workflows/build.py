@@ -373,6 +373,7 @@ def build_model(
             item_id_dropout=0.0 if config.encoder.kind == "none" else towers.item_id_dropout,
             dropout=towers.dropout,
             seed=child_seed(config.train.seed, "item id dropout"),
+            popularity_prior=towers.popularity_prior,
             language_model=language_model,
             **_pooling(config, encoder),
         ),

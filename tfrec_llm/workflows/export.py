@@ -26,6 +26,7 @@ def export(
     index: str | None = None,
     serve_on: str | None = None,
     max_k: int | None = None,
+    popularity_prior: float | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Writes the next version of an export, checked in a fresh process before it appears.
@@ -38,6 +39,8 @@ def export(
         serve_on: `stock` or `scann`, the server that `auto` chooses for; None for that of the
             configuration.
         max_k: int, the most items of an answer; None for that of the configuration.
+        popularity_prior: float in [0, 1], share of the learned prior that is served; None for that
+            of the configuration.
         progress: listener.
 
     Returns: `path`, `version`, `index` (its settings), `index_reason` (None where the kind was
@@ -50,7 +53,12 @@ def export(
     """
     folder = RunFolder.open_trained(run)
     metrics = folder.read_json("metrics.json")
-    given = {"kind": index, "serve_on": serve_on, "max_k": max_k}
+    given = {
+        "kind": index,
+        "serve_on": serve_on,
+        "max_k": max_k,
+        "popularity_prior": popularity_prior,
+    }
     settings = folder.config.index.model_copy(
         update={name: value for name, value in given.items() if value is not None}
     )
@@ -74,6 +82,7 @@ def export_trained(
 ) -> dict[str, Any]:
     """Exports a model in memory; see `export`."""
     progress = progress or Silent()
+    trained = trained.with_prior(settings.popularity_prior)
     kind: str = settings.kind
     reason = None
     if kind == "auto":
@@ -88,6 +97,10 @@ def export_trained(
     card: dict[str, Any] = {
         key: training[key] for key in ("data", "encoder", "seed", "versions") if key in training
     }
+    if settings.popularity_prior != 1.0:
+        card["popularity_prior"] = (
+            f"{settings.popularity_prior:g} of what was learned; test figures were measured with 1"
+        )
     if metrics is not None:
         card["test_figures"] = {
             name: {key: parts["all"].get(key) for key in ("recall@10", "ndcg@10", "recall@100")}

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import math
+import os
 import shutil
 import time
 from collections.abc import Callable
@@ -57,6 +58,7 @@ from tfrec_llm.trainer.choose_factor_start import (
     set_factor_start,
 )
 from tfrec_llm.trainer.choose_start import ChosenStart, choose_start
+from tfrec_llm.trainer.replicas import Replicas, make_replicas
 from tfrec_llm.trainer.shard_dataset import sequences_of
 from tfrec_llm.trainer.start_from_run import StartFromRun
 from tfrec_llm.trainer.streamed_pairs import affordable_gap, streamed_near_pairs
@@ -107,25 +109,35 @@ def train(
     `train.refit` is false, the model is fitted again on training + validation. The test set
     is not touched. A run that was killed goes on with `resume=True` where it stood.
 
+    With `train.strategy: multi_worker` every worker calls this with the same arguments. The first
+    one, the chief, does all that is said here; the others compute their part of each step, write
+    nothing, and need not see the run folder.
+
     Args:
         config: the run.
         out: the run folder; must be new or empty, unless `resume`.
         resume: bool.
         progress: listener.
 
-    Returns: a summary, JSON values.
+    Returns: a summary, JSON values; of a worker that is not the chief its number alone.
 
     Raises:
-        UsageError: when `out` holds a run already.
+        UsageError: when `out` holds a run already, or the workers cannot be set up.
         DataError: when the tables cannot be used.
         CheckpointError: when `resume` meets a run of another configuration or other data.
+        WorkerError: when another worker stopped, or has another configuration or other data.
     """
     progress = progress or Silent()
+    replicas = make_replicas(config.train.strategy, config.train.worker_timeout)
+    if not replicas.is_chief:
+        return _train_along(config, read_dataset(config.data), replicas, progress)
     run = RunFolder.open_for_training(out, resume=resume)
     with locked(run.path / ".lock"):
         RunFolder.open_for_training(out, resume=resume)  # another process may have been first
         dataset = read_dataset(config.data)
-        _, summary = train_dataset(config, dataset, run, resume=resume, progress=progress)
+        _, summary = train_dataset(
+            config, dataset, run, resume=resume, progress=progress, replicas=replicas
+        )
     return summary
 
 
@@ -137,12 +149,16 @@ def train_dataset(
     encoder: Encoder | None = None,
     resume: bool = False,
     progress: Progress | None = None,
+    replicas: Replicas | None = None,
 ) -> tuple[Prepared, dict[str, Any]]:
     """Trains on tables that are read already; see `train`.
+
+    `replicas` are those of the chief; None makes what the configuration asks for.
 
     Returns: what was prepared, for an evaluation that follows, and the summary.
     """
     progress = progress or Silent()
+    replicas = replicas or make_replicas(config.train.strategy, config.train.worker_timeout)
     begin = time.monotonic()
     tell_of_rejected_rows(dataset, progress)
     check_ranker(config)
@@ -152,6 +168,8 @@ def train_dataset(
             f"{run.path} was trained with another configuration or other data. Use a new --out "
             "folder, or the configuration saved in its config.yaml and the data of that time."
         )
+    replicas.check_alike("configuration or other data", fingerprint)
+    replicas.from_chief({"is_trained": run.training is not None})
     if run.training is not None:
         progress.message(f"{run.path} is trained already")
         if config.encoder.mode == "frozen":
@@ -171,7 +189,17 @@ def train_dataset(
         temporary.write_text(dump_config(config), encoding="utf-8")
     run.write_json(FINGERPRINT_FILE, {"fingerprint": fingerprint})
     write_quarantine(dataset.quarantine, run.path / "quarantine")
-    options: dict[str, Any] = {"fingerprint": fingerprint, "resume": resume, "progress": progress}
+    if replicas.count > 1:
+        progress.message(
+            f"{replicas.count} replicas in {replicas.num_workers} processes, "
+            f"{config.train.batch_size} users a step in all"
+        )
+    options: dict[str, Any] = {
+        "fingerprint": fingerprint,
+        "resume": resume,
+        "progress": progress,
+        "replicas": replicas,
+    }
     model, clicks, start, selected = _select(config, prepared, run, options)
     chosen = chosen_neighbours(config, prepared, run, model, progress)
     neighbours = neighbour_table(config, prepared, parts.train, chosen)
@@ -221,6 +249,7 @@ def train_dataset(
         "validation_ndcg@10": selected.best_metric if math.isfinite(selected.best_metric) else None,
         "validation_ndcg@10_by_epoch": selected.metrics,
         "refitted": config.train.refit,
+        "replicas": replicas.count,
         "training_seconds": round(selected.seconds + refitted.seconds, 1),
         "total_seconds": round(time.monotonic() - begin, 1),
         "seed": config.train.seed,
@@ -258,11 +287,42 @@ def select(
         "fingerprint": training_fingerprint(config, prepared.dataset),
         "resume": False,
         "progress": progress or Silent(),
+        "replicas": make_replicas(config.train.strategy, config.train.worker_timeout),
         "after_epoch": after_epoch,
     }
     prepared = _with_start_from(config, prepared)
     *_, selected = _select(config, prepared, RunFolder(folder), options)
     return selected
+
+
+def _train_along(
+    config: RunConfig, dataset: Dataset | ShardedDataset, replicas: Replicas, progress: Progress
+) -> dict[str, Any]:
+    """Computes the part of a worker that is not the chief, in the same order as the chief."""
+    fingerprint = training_fingerprint(config, dataset)
+    replicas.check_alike("configuration or other data", fingerprint)
+    if replicas.from_chief({})["is_trained"]:
+        return {"worker": replicas.worker}
+    prepared = prepare(config, dataset, progress=progress)
+    options = {"fingerprint": fingerprint, "progress": progress, "replicas": replicas}
+    phases = [("select", prepared.split.train), ("refit", prepared.split.train_and_validation)]
+    stop_after = config.train.epochs
+    for phase, interactions in phases[: 2 if config.train.refit else 1]:
+        model = _build(config, prepared, interactions, replicas)
+        nowhere = RunFolder(os.devnull)
+        result = _fit(
+            config,
+            prepared,
+            nowhere,
+            model,
+            interactions,
+            phase,
+            options,
+            stop_after=stop_after,
+            evaluate=None,
+        )
+        stop_after = result.best_epoch
+    return {"worker": replicas.worker}
 
 
 def _sampled(parts: Split) -> str:
@@ -290,7 +350,7 @@ def _select(
     """Trains on the training part; the validation set says how to start and when to stop."""
     interactions = prepared.split.train
     clicks = prepared.num_clicks(interactions)
-    model = _build(config, prepared, interactions)
+    model = _build(config, prepared, interactions, options["replicas"])
     features = features_of_the_moment(config, prepared, model, options["progress"])
     chosen = run.read_json(_START_FILE)
     if chosen is not None:
@@ -316,7 +376,7 @@ def _select(
         stop_after=config.train.epochs,
         evaluate=_validation(config, prepared, model, clicks, features),
     )
-    return model, clicks, start, result
+    return _on_one_device(config, prepared, model, options["replicas"]), clicks, start, result
 
 
 def _refit(
@@ -329,7 +389,7 @@ def _refit(
 ) -> tuple[TwoTowerModel | MatrixFactorisation, np.ndarray, FitResult]:
     """Trains anew on training + validation, as long as was best on validation."""
     interactions = prepared.split.train_and_validation
-    model = _build(config, prepared, interactions)
+    model = _build(config, prepared, interactions, options["replicas"])
     _set_start(config, prepared, model, interactions, start)
     result = _fit(
         config,
@@ -342,6 +402,7 @@ def _refit(
         stop_after=selected.best_epoch,
         evaluate=None,
     )
+    model = _on_one_device(config, prepared, model, options["replicas"])
     return model, prepared.num_clicks(interactions), result
 
 
@@ -376,15 +437,36 @@ def _fit(
 
 
 def _build(
-    config: RunConfig, prepared: Prepared, interactions: Interactions
+    config: RunConfig,
+    prepared: Prepared,
+    interactions: Interactions,
+    replicas: Replicas | None = None,
 ) -> TwoTowerModel | MatrixFactorisation:
     num_users = (
         interactions.num_users
         if isinstance(interactions, StreamedInteractions)
         else interactions["user_id"].n_unique()
     )
-    language_model = language_model_to_train(config, prepared.encoder)
-    return build_model(config, len(prepared.catalogue), prepared.encoder, num_users, language_model)
+    with (replicas or Replicas()).scope():
+        language_model = language_model_to_train(config, prepared.encoder)
+        return build_model(
+            config, len(prepared.catalogue), prepared.encoder, num_users, language_model
+        )
+
+
+def _on_one_device(
+    config: RunConfig,
+    prepared: Prepared,
+    model: TwoTowerModel | MatrixFactorisation,
+    replicas: Replicas,
+) -> TwoTowerModel | MatrixFactorisation:
+    """Returns a trained model as a single process would have it, to be measured and saved."""
+    if not replicas.is_distributed:
+        return model
+    alone = _build(config, prepared, prepared.split.train)
+    for variable, trained in zip(alone.variables, replicas.whole(model.variables), strict=True):
+        variable.assign(np.asarray(trained.value))
+    return alone
 
 
 def _choose_start(
@@ -605,6 +687,8 @@ def training_fingerprint(config: RunConfig, dataset: Dataset | ShardedDataset) -
     shaping["encoder"].pop("cache_folder")
     if isinstance(dataset, ShardedDataset):  # it bounds the start
         shaping["data"] = {"start_memory_gb": config.data.start_memory_gb}
+    for key in ("strategy", "worker_timeout"):  # where it is trained may change on the way
+        shaping["train"].pop(key)
     if config.train.start_from is not None:  # what that run is counts, not where it lies
         shaping["train"]["start_from"] = RunFolder(config.train.start_from).fingerprint
     return hashlib.sha256(

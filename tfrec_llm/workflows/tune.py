@@ -73,7 +73,8 @@ def tune(
         `best_config` and `report` (paths), `importance` (key → share) and `seconds`.
 
     Raises:
-        UsageError: when `out` holds a study already, or `trials` is below 1.
+        UsageError: when `out` holds a study already, `trials` is below 1, or several workers are
+            asked for.
         MissingPackageError: when optuna is not installed.
         DataError: when the tables cannot be used.
         CheckpointError: when `resume` meets a study of another configuration, space or data.
@@ -81,6 +82,11 @@ def tune(
     """
     if trials < 1:
         raise UsageError(f"trials is {trials}. Ask for one trial or more.")
+    if config.train.strategy == "multi_worker":
+        raise UsageError(
+            "A search trains in one process. Set train.strategy to none or mirrored for it, and "
+            "to multi_worker in the configuration that it recommends."
+        )
     began = time.monotonic()
     progress = progress or Silent()
     space = default_search_space(config) if space is None else space

@@ -1,0 +1,106 @@
+"""A run with a popularity prior: how much of it is served is said at export."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from tfrec_llm.data.tables import read_items
+from tfrec_llm.errors import ConfigError, UsageError
+from tfrec_llm.serving import saved_model
+from tfrec_llm.serving.loaded import LoadedRecommender, load
+from tfrec_llm.workflows.evaluate import evaluate
+from tfrec_llm.workflows.export import export
+from tfrec_llm.workflows.refresh import refresh
+from tfrec_llm.workflows.train import train
+
+
+@pytest.fixture(scope="module")
+def run(shop_config: Any, tmp_path_factory: Any) -> Path:
+    folder: Path = tmp_path_factory.mktemp("prior") / "run"
+    train(shop_config("towers.popularity_prior=true", "towers.history=mean"), folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def exports(run: Path, shop_tables: Path, tmp_path_factory: Any) -> list[LoadedRecommender]:
+    """With the prior, without, and the one without refreshed by a changed text."""
+    out = tmp_path_factory.mktemp("prior_exports") / "export"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(saved_model, "check_export", lambda *_: [])
+        export(run, out)
+        export(run, out, popularity_prior=0.0)
+        items = read_items(shop_tables / "items.csv")[0]
+        bare = pl.col("text").str.strip_prefix(pl.col("title")).str.strip_prefix(". ")
+        more = pl.when(pl.col("item_id") == "king-2").then(pl.lit(" crown")).otherwise(pl.lit(""))
+        items = items.select("item_id", "title", text=bare + more)
+        summary = refresh(out, items)
+        assert (summary["changed"], summary["encoded"]) == (1, 1)
+    return [load(out / version) for version in "123"]
+
+
+def vectors(recommender: LoadedRecommender) -> np.ndarray:
+    return np.load(recommender.folder / "assets.extra" / "item_embeddings.npy")
+
+
+def ids(recommender: LoadedRecommender) -> list[str]:
+    frame = pl.read_parquet(recommender.folder / "assets.extra" / "items.parquet")
+    return frame["item_id"].to_list()
+
+
+def test_without_it_the_items_have_the_same_vectors_and_no_prior(
+    exports: list[LoadedRecommender],
+) -> None:
+    whole, without, refreshed = map(vectors, exports)
+    np.testing.assert_array_equal(whole[:, :-1], without[:, :-1])
+    assert np.abs(whole[:, -1]).max() > 1e-3
+    assert not without[:, -1].any() and not refreshed[:, -1].any()
+
+
+def test_the_share_stands_on_the_card(exports: list[LoadedRecommender]) -> None:
+    whole, without = ((e.folder / "model_card.md").read_text() for e in exports[:2])
+    assert "popularity_prior: 0 of what was learned" in without
+    assert "popularity_prior" not in whole
+
+
+@pytest.mark.parametrize("version", [0, 1, 2])
+def test_items_are_alike_by_their_vectors_not_by_being_popular(
+    exports: list[LoadedRecommender], version: int
+) -> None:
+    asked = exports[version]
+    found = asked.similar("king-1", k=5)
+    places = {item_id: row for row, item_id in enumerate(ids(asked))}
+    cosines = vectors(asked)[:, :-1] @ vectors(asked)[places["king-1"], :-1]
+    for item in found:
+        place = places[item.item_id]
+        assert item.score == pytest.approx(cosines[place], abs=1e-5)
+
+
+def test_the_evaluation_ranks_with_it(run: Path) -> None:
+    assert 0.0 <= evaluate(run)["models"]["two_tower"]["all"]["ndcg@10"] <= 1.0
+
+
+def test_a_run_that_learned_none_cannot_serve_less_of_it(
+    trained_shop: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match=r"towers\.popularity_prior: true"):
+        export(trained_shop, tmp_path / "export", popularity_prior=0.5)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "told"),
+    [
+        (["towers.popularity_prior=true", "model.kind=matrix_factorisation"], "any length"),
+        (["towers.popularity_prior=true", "towers.item_ids=false"], "learned with the ids"),
+        (["index.popularity_prior=0.5"], "set that to true"),
+    ],
+)
+def test_settings_that_do_not_go_together_are_refused(
+    shop_config: Any, overrides: list[str], told: str
+) -> None:
+    with pytest.raises(ConfigError, match=told):
+        shop_config(*overrides)
