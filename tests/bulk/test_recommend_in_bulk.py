@@ -123,7 +123,7 @@ def test_nothing_known_of_users_is_refused(export: Path, tmp_path: Path) -> None
     ("text", "ids"),
     [
         ("a,b", ["a", "b"]),
-        (' a , "b, c" ,', ["a", "b, c"]),
+        (' a , "b, c",', ["a", "b, c"]),
         ("b, c\x1f", ["b, c"]),
         ("", []),
         ('"a', None),
