@@ -63,6 +63,7 @@ def measure(folder: Path, arguments: argparse.Namespace) -> list[dict[str, Any]]
                 stdout=subprocess.DEVNULL,
             )
             results.append(json.loads((place / f"{way}.json").read_text()) | {"texts": number})
+            print(results[-1], file=sys.stderr, flush=True)
     return results
 
 
