@@ -159,8 +159,7 @@ def _run(
     **options: Any,
 ) -> dict[str, Any]:
     """Runs: read and check a table, do the work on batches of its rows, write."""
-    import apache_beam as beam
-
+    from tfrec_llm.bulk.in_batches import in_batches
     from tfrec_llm.bulk.rows import unique_rows
     from tfrec_llm.bulk.run_pipeline import run_pipeline
 
@@ -169,13 +168,7 @@ def _run(
 
     def build(pipeline: Any) -> tuple[Any, Any]:
         rows, rejected = unique_rows(pipeline, files, kind, id_column, check, list_columns)
-        tables = (
-            rows
-            | "batch"
-            >> beam.BatchElements(min_batch_size=rows_at_once, max_batch_size=rows_at_once)
-            | step >> beam.ParDo(do)
-        )
-        return tables, rejected
+        return in_batches(rows, step, do, rows_at_once), rejected
 
     return run_pipeline(build, schema, out, name, **options)
 
