@@ -205,9 +205,7 @@ def shard_of(user_ids: pl.Series, num_shards: int) -> pl.Series:
     """
     distinct = user_ids.unique()
     shards = [zlib.crc32(user_id.encode()) % num_shards for user_id in distinct]
-    return user_ids.replace_strict(
-        distinct, pl.Series(shards, dtype=pl.Int32), return_dtype=pl.Int32
-    )
+    return user_ids.replace_strict(distinct, pl.Series(shards, dtype=pl.Int32))
 
 
 def _interaction_files(path: Path) -> list[Path]:
@@ -289,6 +287,8 @@ class _Buckets:
             (folder / str(shard)).mkdir(parents=True)
 
     def add(self, frame: pl.DataFrame, user_id: str, file: int) -> None:
+        if frame.is_empty():
+            return
         rows = frame.select(
             pl.col(user_id).alias("user_id"),
             "item_number",
