@@ -60,8 +60,8 @@ def test_the_table_of_large_data_tells_seconds_for_a_million_and_memory() -> Non
 
 def test_the_table_of_bulk_work_compares_both_ways() -> None:
     results = [
-        {"texts": 10, "way": "in_process", "seconds": 2.0, "peak_bytes": 1e9},
-        {"texts": 10, "way": "pipeline", "seconds": 3.0, "peak_bytes": 1.25e9},
+        {"texts": 10, "way": "in_process", "seconds": 2.0, "cpu_seconds": 4.0, "peak_bytes": 1e9},
+        {"texts": 10, "way": "pipeline", "seconds": 3.0, "cpu_seconds": 6.0, "peak_bytes": 1.25e9},
     ]
     assert bulk_encode.table(results).splitlines()[-1] == (
         "| 10 | 2.0 | 3.0 | 1.50 | 1.00 | 1.25 |"
