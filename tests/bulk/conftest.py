@@ -11,8 +11,6 @@ import pytest
 
 WORDS = "the man food person stock market space opera sand worm planet love story war king".split()
 
-pytest.importorskip("apache_beam")
-
 
 @pytest.fixture(scope="session", autouse=True)
 def cache_folder_of_bulk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
