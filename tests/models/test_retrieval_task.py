@@ -206,3 +206,38 @@ def test_a_queue_needs_to_know_the_width_of_the_embeddings() -> None:
 def test_an_option_out_of_bounds_is_an_error(option: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         RetrievalTask(**option)
+
+
+@pytest.mark.parametrize("plain", [False, True])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"num_hard_negatives": 3, "false_negative_margin": 0.2},
+        {"label_smoothing": 0.1, "debias_share": 0.02},
+        {"queue_size": 6},
+    ],
+)
+def test_the_shares_of_some_queries_add_up_to_the_loss_of_all(
+    options: dict[str, Any], plain: bool
+) -> None:
+    generator = np.random.default_rng(2)
+    queries = generator.normal(size=(5, 4)).astype(np.float32)
+    candidates = tf.constant(generator.normal(size=(9, 4)), tf.float32)
+    share = generator.random(12).astype(np.float32)
+    rest = (
+        candidates,
+        tf.constant(generator.integers(12, size=9), tf.int32),
+        tf.constant([0, 0, 1, 2, 2]),
+        tf.constant(share / share.sum()),
+    )
+    whole = RetrievalTask(0.5, **options)
+    whole(tf.constant(queries[::-1].copy()), *rest)  # fills a queue
+    wanted = float(whole(tf.constant(queries), *rest, plain=plain))
+    total = 0.0
+    for labels in ([3, 0], [], [1, 4, 2]):  # in any order, and none at all
+        part = RetrievalTask(0.5, **options)
+        part(tf.constant(queries[::-1].copy()), *rest)
+        own = tf.constant(queries[labels].reshape(-1, 4))
+        total += float(part(own, *rest, plain=plain, labels=tf.constant(labels, tf.int32)))
+    assert total == pytest.approx(wanted, rel=1e-5)

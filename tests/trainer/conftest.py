@@ -17,6 +17,8 @@ from tfrec_llm.towers.user_tower import UserTower
 from tfrec_llm.trainer.sequences import SequenceDataset
 from tfrec_llm.trainer.train_two_tower import FitResult, Optimisation, fit
 
+collect_ignore = ["run_replicas.py"]  # a program of its own, started by tests
+
 NUM_ITEMS, FEATURE_DIM, DIM = 12, 6, 4
 
 

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import polars as pl
 
 from tfrec_llm.errors import WorkerError
 from tfrec_llm.keras_api import keras, tf
@@ -36,12 +35,14 @@ from tfrec_llm.towers.user_tower import UserTower  # noqa: E402
 from tfrec_llm.trainer import train_two_tower  # noqa: E402
 from tfrec_llm.trainer.optimizer import SummedGradients, make_optimizer  # noqa: E402
 from tfrec_llm.trainer.replicas import Replicas, make_replicas  # noqa: E402
-from tfrec_llm.trainer.sequences import SequenceDataset  # noqa: E402
 
 CASES: dict[str, dict[str, Any]] = {
-    "adam": {"kind": "transformer"},
-    "sgd": {"optimizer": "sgd", "max_positives": 20, "copies": 2},
-    "all options": {
+    "adam": {"kind": "transformer"},  # the defaults
+    "sgd": {
+        "optimizer": "sgd",
+        "max_positives": 20,
+        "copies": 2,
+        "gradient_cache_rows": 3,
         "task_options": {
             "queue_size": 40,
             "num_hard_negatives": 9,
@@ -49,9 +50,7 @@ CASES: dict[str, dict[str, Any]] = {
             "label_smoothing": 0.1,
             "debias_share": 0.01,
         },
-        "gradient_cache_rows": 3,
     },
-    "one user": {"optimizer": "sgd", "batch_size": 1, "users": 3},
 }
 
 
@@ -95,19 +94,14 @@ def train(case: dict[str, Any], replicas: Replicas, folder: Path, **options: Any
     copies = case.pop("copies", 0) * NUM_ITEMS
     more = np.random.default_rng(5).normal(size=(copies, FEATURE_DIM)).astype(np.float32)
     originals, world.features = world.features, np.concatenate([world.features, more])
-    users = [f"u{user}" for user in range(case.pop("users", 40))]
-    world.dataset = SequenceDataset(
-        world.interactions.filter(pl.col("user_id").is_in(users)),
-        4,
-        {user: row for row, user in enumerate(users) if row % 2 == 0},
-    )
     make = sgd if case.pop("optimizer", "adam") == "sgd" else make_optimizer
     train_two_tower.make_optimizer = make  # fit itself trains with nothing but AdamW
 
     def evaluate() -> float:
         return float(np.abs(model.embed_corpus(originals)).sum())
 
-    settings = {"batch_size": 15, "epochs": 2, "stop_after": 2, "text_search_weight": 0.2, **case}
+    # Forty users: the last batch is of one, and a replica has nobody in it.
+    settings = {"batch_size": 13, "epochs": 2, "stop_after": 2, "text_search_weight": 0.2, **case}
     result = world.fit(model, folder, evaluate=evaluate, replicas=replicas, **settings, **options)
     # By the number that they have in a checkpoint; drop-out is off, and its states say nothing.
     weights = {

@@ -91,12 +91,10 @@ def test_every_file_and_volume_that_is_named_is_there(job: Any) -> None:
     assert set(mounts) == set(volumes)
     assert volumes["entry"]["configMap"]["name"] == generated["name"]
     assert container["command"] == ["python", f"{mounts['entry']}/worker.py"]
-    claims = {claim["metadata"]["name"] for claim in documents("volumes.yaml")}
-    asked = {
-        v["persistentVolumeClaim"]["claimName"]
-        for v in volumes.values()
-        if len(v) > 1 and "persistentVolumeClaim" in v
-    }
+    files = ("data_volume.yaml", "runs_volume.yaml")
+    claims = {claim["metadata"]["name"] for name in files for claim in documents(name)}
+    of_claims = [volume for volume in pod["volumes"] if "persistentVolumeClaim" in volume]
+    asked = {volume["persistentVolumeClaim"]["claimName"] for volume in of_claims}
     assert asked == claims
 
 

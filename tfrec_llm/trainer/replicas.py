@@ -16,6 +16,7 @@ from tfrec_llm.models.step_part import ReplicaPart, WholeStep
 
 KINDS = ("none", "mirrored", "multi_worker")
 WORKER_TIMEOUT = 600.0
+_PAGE = 4096
 
 
 class Replicas:
@@ -48,6 +49,7 @@ class Replicas:
     def __init__(self, strategy: Any = None, worker_timeout: float = WORKER_TIMEOUT) -> None:
         self._strategy = strategy
         self._options = None
+        self._sent_by_chief = tf.function(self._sum_with_zeros)
         self.count = 1 if strategy is None else int(strategy.num_replicas_in_sync)
         self.num_workers, self.worker = 1, 0
         resolver = getattr(strategy, "cluster_resolver", None)
@@ -71,12 +73,19 @@ class Replicas:
         """Whether this process is the one that measures, decides and writes."""
         return self.worker == 0
 
-    def scope(self) -> contextlib.AbstractContextManager[Any]:
-        """Returns the context in which the variables of a model, or an optimiser, are made.
+    @contextlib.contextmanager
+    def scope(self) -> Iterator[None]:
+        """Makes the variables of a model, or of an optimiser, such that every replica has them.
 
         All workers make the same ones in the same order; they start as those of the chief.
+
+        Raises: WorkerError when another worker stopped meanwhile.
         """
-        return contextlib.nullcontext() if self._strategy is None else self._strategy.scope()
+        if self._strategy is None:
+            yield
+            return
+        with self.telling_of_lost_workers(), self._strategy.scope():
+            yield
 
     def constant(self, array: np.ndarray) -> Any:
         """Returns an array as an argument of `run` that lies on every device already."""
@@ -171,21 +180,29 @@ class Replicas:
             return value
         text = np.frombuffer(json.dumps(value).encode(), np.uint8)
         (length,) = self._values_of_chief([np.array([len(text)])])
-        text = text if self.is_chief else np.zeros(int(length[0]), np.uint8)
-        (text,) = self._values_of_chief([text])
-        told: dict[str, Any] = json.loads(text.astype(np.uint8).tobytes())
+        # In pages, so that a text of another length is not another graph.
+        padded = np.zeros(-(-int(length[0]) // _PAGE) * _PAGE, np.uint8)
+        if self.is_chief:
+            padded[: len(text)] = text
+        (padded,) = self._values_of_chief([padded])
+        told: dict[str, Any] = json.loads(padded[: int(length[0])].tobytes())
         return told
 
     def check_alike(self, what: str, fingerprint: str) -> None:
         """Refuses to go on when a worker has something else than the chief has.
+
+        Args:
+            what: str, such as "the same configuration", for the message.
+            fingerprint: str, of what this worker has.
 
         Raises: WorkerError on every worker that differs.
         """
         wanted = self.from_chief({"fingerprint": fingerprint})["fingerprint"]
         if wanted != fingerprint:
             raise WorkerError(
-                f"Worker {self.worker} has another {what} than worker 0. Give all workers the same "
-                "configuration, the same tables and the same version of tfrec_llm."
+                f"Worker {self.worker} does not have {what} as worker 0. Give all workers the same "
+                "configuration, the same tables, the same language model and the same versions of "
+                "all packages."
             )
 
     @contextlib.contextmanager
@@ -206,15 +223,15 @@ class Replicas:
             tf.errors.DeadlineExceededError,
             tf.errors.FailedPreconditionError,
         ) as error:
-            reason = str(error.message).split("Collective ops is aborted by: ")[-1].splitlines()
             raise WorkerError(
                 f"Worker {self.worker} lost another worker of the {self.num_workers} "
-                f"({type(error).__name__}: {reason[0] if reason else 'no reason given'}). The log "
-                "of that one says why it stopped. The last finished epoch is kept: start all "
-                "workers again with --resume."
+                f"({type(error).__name__}: {_reason(error)}). The log of that one says why it "
+                "stopped. The last finished epoch is kept: start all workers again with --resume."
             ) from error
 
-    def _values_of_chief(self, values: Sequence[np.ndarray]) -> list[np.ndarray]:
+    def _sum_with_zeros(self, *tensors: Any) -> Any:
+        """Returns what the first replica gives, to all: the others give zeros."""
+
         def own(*tensors: Any) -> Any:
             context = tf.distribute.get_replica_context()
             is_first = tf.equal(context.replica_id_in_sync_group, 0)
@@ -222,16 +239,30 @@ class Replicas:
             # No time limit: the chief may measure, or encode a corpus, meanwhile.
             return context.all_reduce(tf.distribute.ReduceOp.SUM, mine)
 
-        @tf.function
-        def shared(*tensors: Any) -> Any:
-            results = self._strategy.run(own, args=tensors)
-            return [self._strategy.experimental_local_results(result)[0] for result in results]
+        results = self._strategy.run(own, args=tensors)
+        return [self._strategy.experimental_local_results(result)[0] for result in results]
 
+    def _values_of_chief(self, values: Sequence[np.ndarray]) -> list[np.ndarray]:
         # Whole numbers go as float64, which holds them exactly and which every device can sum.
         sent = [v if v.dtype == np.float32 else v.astype(np.float64) for v in values]
-        with self.telling_of_lost_workers():
-            received = [result.numpy() for result in shared(*map(tf.constant, sent))]
+        received: list[Any] = [None] * len(values)
+        for dtype in (np.float32, np.float64):  # one operation packs tensors of one type alone
+            places = [place for place, value in enumerate(sent) if value.dtype == dtype]
+            if not places:
+                continue
+            with self.telling_of_lost_workers():
+                results = self._sent_by_chief(*(tf.constant(sent[place]) for place in places))
+                for place, result in zip(places, results, strict=True):
+                    received[place] = result.numpy()
         return [r.astype(v.dtype) for r, v in zip(received, values, strict=True)]
+
+
+def _reason(error: Any) -> str:
+    """Returns what a collective operation says of its end, without where it stood in the graph."""
+    reason = str(error.message).split("Collective ops is aborted by: ")[-1]
+    for further in ("Additional GRPC error information", "The error could be from a previous"):
+        reason = reason.split(further)[0]
+    return " ".join(reason.split())[:300] or "no reason given"
 
 
 class _OnAllReplicas:
@@ -261,7 +292,9 @@ def make_replicas(kind: str, worker_timeout: float = WORKER_TIMEOUT) -> Replicas
 
     Returns: `Replicas`.
 
-    Raises: UsageError when TF_CONFIG is missing or wrong, or TensorFlow was used already.
+    Raises:
+        UsageError: when TF_CONFIG is missing or wrong, or TensorFlow was used already.
+        WorkerError: when the workers cannot reach each other.
 
     Example:
         >>> make_replicas("none").count
@@ -280,6 +313,12 @@ def make_replicas(kind: str, worker_timeout: float = WORKER_TIMEOUT) -> Replicas
         raise UsageError(
             "train.strategy `multi_worker` must be set up before TensorFlow is used, and this "
             f"process has used it ({error}). Train in a process of its own: tfrec-llm train."
+        ) from error
+    except tf.errors.OpError as error:
+        raise WorkerError(
+            f"The workers did not find together ({type(error).__name__}: {_reason(error)}). See "
+            "that every address of TF_CONFIG can be reached from every worker, that no other "
+            "process has its port, and that all were started; then start all of them again."
         ) from error
     return Replicas(strategy, worker_timeout)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -207,9 +208,11 @@ def fit(
             break
         begin = time.monotonic()
         with replicas.telling_of_lost_workers():
-            loss = _run_epoch(
+            loss, batches = _run_epoch(
                 train_step, dataset, optimisation, len(positive_share), epoch, progress, phase
             )
+        # Each replica looks up its part of what it takes to be the batch of all.
+        replicas.check_alike(f"the same batches in epoch {epoch}", batches)
         if not math.isfinite(loss):
             raise DivergedError(
                 f"The training loss of epoch {epoch} is {loss}. Lower train.learning_rate (now "
@@ -233,11 +236,12 @@ def _run_epoch(
     epoch: int,
     progress: Progress,
     phase: str,
-) -> float:
+) -> tuple[float, str]:
+    """Returns the mean loss, and a checksum of what the steps were given."""
     seed = optimisation.seed
     generator = child_generator(seed, phase, "draws", epoch)
     steps = dataset.num_batches(optimisation.batch_size)
-    losses = []
+    losses, checksum = [], 0
     begin = time.monotonic()
     for step, batch in enumerate(
         dataset.batches(optimisation.batch_size, seed=child_seed(seed, phase), epoch=epoch), start=1
@@ -246,6 +250,8 @@ def _run_epoch(
             batch.user_rows >= 0
         )
         negatives = generator.integers(num_items, size=optimisation.uniform_negatives)
+        checksum = zlib.crc32(batch.sequences.tobytes(), checksum)
+        checksum = zlib.crc32(batch.user_rows.tobytes(), checksum)
         losses.append(
             train_step(
                 tf.constant(batch.sequences),
@@ -259,7 +265,8 @@ def _run_epoch(
         )
         rate = step / max(time.monotonic() - begin, 1e-9)
         progress.advance(f"{phase} epoch {epoch}", step, steps, f"{rate:.1f} steps/s")
-    return float(np.mean([float(loss) for loss in losses])) if losses else 0.0
+    mean = float(np.mean([float(loss) for loss in losses])) if losses else 0.0
+    return mean, f"{checksum:08x}"
 
 
 def _train_step(

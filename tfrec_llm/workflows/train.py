@@ -168,7 +168,7 @@ def train_dataset(
             f"{run.path} was trained with another configuration or other data. Use a new --out "
             "folder, or the configuration saved in its config.yaml and the data of that time."
         )
-    replicas.check_alike("configuration or other data", fingerprint)
+    replicas.check_alike("the same configuration and data", fingerprint)
     replicas.from_chief({"is_trained": run.training is not None})
     if run.training is not None:
         progress.message(f"{run.path} is trained already")
@@ -178,6 +178,7 @@ def train_dataset(
         return prepare_tuned(config, dataset, tuned, encoder, progress), run.training
 
     prepared = _with_start_from(config, prepare(config, dataset, encoder, progress))
+    replicas.check_alike("the same language model", prepared.encoder.fingerprint)
     parts = prepared.split
     progress.message(
         f"{dataset.name}: {len(prepared.catalogue)} items, {dataset.num_interactions} "
@@ -300,10 +301,11 @@ def _train_along(
 ) -> dict[str, Any]:
     """Computes the part of a worker that is not the chief, in the same order as the chief."""
     fingerprint = training_fingerprint(config, dataset)
-    replicas.check_alike("configuration or other data", fingerprint)
+    replicas.check_alike("the same configuration and data", fingerprint)
     if replicas.from_chief({})["is_trained"]:
         return {"worker": replicas.worker}
     prepared = prepare(config, dataset, progress=progress)
+    replicas.check_alike("the same language model", prepared.encoder.fingerprint)
     options = {"fingerprint": fingerprint, "progress": progress, "replicas": replicas}
     phases = [("select", prepared.split.train), ("refit", prepared.split.train_and_validation)]
     stop_after = config.train.epochs
