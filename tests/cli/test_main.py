@@ -19,6 +19,11 @@ VERBS = {  # the contract: each verb, its arguments and options
         *("--diversity", "--diversity-method", "--popularity-penalty", "--max-per-category"),
         *("--categories", "--candidates"),
     ],
+    "recommend-all": [
+        *("EXPORT", "--users", "--out", "-k", "--runner", "--beam-option", "--shards", "--user-id"),
+        *("--history-column", "--text-column", "--batch-size", "--max-quarantined-share"),
+        *("--json", "--debug"),
+    ],
     "similar": ["EXPORT", "ITEM_ID", "-k", "--json", "--debug"],
     "serve": [
         *("EXPORT", "--rest-port", "--grpc-port", "--name", "--host", "--label", "--poll-seconds"),
@@ -30,7 +35,11 @@ VERBS = {  # the contract: each verb, its arguments and options
         *["EXPORT", "--items", "--keep", "--columns", "--force", "--quarantine", "--json"],
         "--debug",
     ],
-    "encode": ["ITEMS.csv", "--encoder", "--out", "--debug"],
+    "encode": [
+        *("ITEMS.csv", "--encoder", "--out", "--runner", "--beam-option", "--shards"),
+        *("--max-quarantined-share", "--debug"),
+    ],
+    "shard": ["CONFIG.yaml", "--out", "--shards", "--set", "--json", "--debug"],
     "tune": [
         *("CONFIG.yaml", "--trials", "--out", "--space", "--set", "--timeout", "--resume"),
         *("--json", "--debug"),

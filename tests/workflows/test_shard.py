@@ -22,6 +22,7 @@ from tfrec_llm.workflows.train import train
 
 Config = Callable[..., RunConfig]
 COLD = "split.cold_user_share=0.0"  # the only thing that is drawn otherwise
+ONE_EPOCH = (COLD, "train.refit=false", "towers.neighbours=0")
 
 
 class Told:
@@ -53,7 +54,7 @@ def streamed(shop_config: Config, shards: Path) -> Config:
 @pytest.fixture(scope="module")
 def run(streamed: Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("streamed") / "run"
-    train(streamed(COLD), folder)
+    train(streamed(*ONE_EPOCH), folder)
     return folder
 
 
@@ -96,7 +97,7 @@ def test_it_learns_what_a_run_from_tables_learns(
     run: Path, shop_config: Config, tmp_path: Path
 ) -> None:
     """Only the order of the batches differs, so the figures of one epoch are near."""
-    train(shop_config(COLD), tmp_path / "run")
+    train(shop_config(*ONE_EPOCH), tmp_path / "run")
     tables, ours = (
         json.loads((folder / "training.json").read_text()) for folder in (tmp_path / "run", run)
     )
@@ -114,7 +115,10 @@ def test_what_does_not_fit_is_left_out_and_said(
     monkeypatch.setattr("tfrec_llm.data.shards.streamed_interactions.MOST_IN_MEMORY", 10)
     told = Told()
     config = streamed(
-        "data.start_memory_gb=1e-9", "evaluate.max_users=20", "towers.text_start_share=null"
+        "train.epochs=0",
+        "data.start_memory_gb=1e-9",
+        "evaluate.max_users=20",
+        "towers.text_start_share=null",
     )
     summary = train(config, tmp_path / "run", progress=told)
     assert summary["start"]["text_share"] is None

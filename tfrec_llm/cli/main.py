@@ -21,6 +21,7 @@ from tfrec_llm.cli.evaluate import evaluate
 from tfrec_llm.cli.export import export
 from tfrec_llm.cli.pretrain_encoder import pretrain_encoder
 from tfrec_llm.cli.recommend import recommend
+from tfrec_llm.cli.recommend_all import recommend_all
 from tfrec_llm.cli.refresh import refresh
 from tfrec_llm.cli.serve import serve
 from tfrec_llm.cli.shard import shard
@@ -35,6 +36,7 @@ _VERBS: tuple[tuple[Callable[..., None], str], ...] = (
     (evaluate, "tfrec-llm evaluate runs/books --baselines"),
     (export, "tfrec-llm export runs/books --out exports/books --index brute_force"),
     (recommend, 'tfrec-llm recommend exports/books --text "space opera" --history dune -k 5'),
+    (recommend_all, "tfrec-llm recommend-all exports/books --users users.parquet --out lists"),
     (similar, "tfrec-llm similar exports/books dune -k 5"),
     (serve, "tfrec-llm serve exports/books --rest-port 8501 --grpc-port 8500"),
     (check, "tfrec-llm check exports/books"),

@@ -12,6 +12,24 @@ from tfrec_llm.errors import UsageError
 
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object to stdout.")]
+BeamOptions = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--beam-option",
+        metavar="KEY=VALUE",
+        help="Option of the runner, without dashes, such as direct_num_workers=2. May be repeated.",
+    ),
+]
+OutputShards = Annotated[
+    int,
+    typer.Option("--shards", min=0, max=99_999, help="Files to write; 0: as the runner has them."),
+]
+MaxQuarantinedShare = Annotated[
+    float,
+    typer.Option(
+        "--max-quarantined-share", min=0.0, max=1.0, help="Fail when more of the rows are rejected."
+    ),
+]
 K = Annotated[int, typer.Option("-k", min=1, metavar="K", help="How many items.")]
 
 

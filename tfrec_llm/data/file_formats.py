@@ -23,6 +23,7 @@ from tfrec_llm.errors import DataError
 
 _CHUNK_ROWS = 50_000
 ENDINGS = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".jsonl", ".jsonl.gz", ".parquet")
+LIST_END = "\x1f"  # the unit separator, which no id holds
 _BROKEN = "\x00broken"
 _Problem = tuple[int, str, str, object]  # row, reason, detail, content
 
@@ -79,7 +80,9 @@ def _existing(path: Path, table: str) -> Path:
     )
 
 
-def read_raw_batches(source: str | Path, table: str, batch_rows: int) -> Iterator[RawTable]:
+def read_raw_batches(
+    source: str | Path, table: str, batch_rows: int, *, list_columns: Sequence[str] = ()
+) -> Iterator[RawTable]:
     r"""Reads one file part by part, each as `read_raw_table` reads the whole of it.
 
     Rows bear their number in the file. A column that the first part of a JSONL file has and a
@@ -89,6 +92,8 @@ def read_raw_batches(source: str | Path, table: str, batch_rows: int) -> Iterato
         source: a file, as for `read_raw_table`.
         table: "items", "interactions" or "users".
         batch_rows: int >= 1, rows in a part, so many at most.
+        list_columns: columns of a Parquet file in which each value of a list is followed by
+            `LIST_END`, so that they can be told apart again.
 
     Yields: the parts, none of them empty.
     Raises: DataError when the file is missing, unreadable or of an unknown form.
@@ -107,6 +112,9 @@ def read_raw_batches(source: str | Path, table: str, batch_rows: int) -> Iterato
             num_rows = rows.select(pl.len()).collect().item()
             for begin in range(0, num_rows, batch_rows):
                 part = rows.slice(begin, batch_rows).collect()
+                lists = [name for name in list_columns if part.schema.get(name) == pl.List]
+                ended = pl.element().cast(pl.String) + LIST_END
+                part = part.with_columns(pl.col(lists).list.eval(ended).list.join(""))
                 yield _from_frame(part, table, str(path), first_row=begin + 1)
             return
         with _open_records(path, table, None) as (records, names):

@@ -43,7 +43,7 @@ from tfrec_llm.trainer.train_two_tower import Optimisation
 
 _MOST_STREAMED_TEST_CASES = 10_000
 # Validation cases of shards, each of which scores the whole corpus after every epoch.
-_MOST_SCORES, _FEWEST_VALIDATION, _MOST_VALIDATION = 10**9, 500, 4000
+_MOST_SCORES, _FEWEST_VALIDATION, _MOST_VALIDATION = 2 * 10**8, 500, 4000
 # Matrices that start from zero bear more than weights that are good already.
 _ENCODER_LEARNING_RATES = {"frozen": 2e-5, "lora": 2e-4, "last_layers": 2e-5, "full": 2e-5}
 

@@ -15,8 +15,6 @@ from tfrec_llm.errors import UsageError
 from tfrec_llm.files import atomic_file
 from tfrec_llm.progress import Progress, Silent
 
-_MAX_REJECTED_SHARE = 0.5
-
 
 def encode_table(
     items: str | Path,
@@ -28,6 +26,7 @@ def encode_table(
     max_tokens: int = 64,
     precision: str = "float32",
     batch_size: int = 32,
+    max_quarantined_share: float = 0.5,
     cache_folder: str | Path | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
@@ -46,6 +45,7 @@ def encode_table(
         max_tokens: int ≥ 3, longer texts are cut.
         precision: "float32" or "mixed_bfloat16".
         batch_size: int ≥ 1, texts encoded at a time.
+        max_quarantined_share: float in [0, 1], more rejected rows than this share is an error.
         cache_folder: see `FeatureCache`.
         progress: told of the work.
 
@@ -57,7 +57,7 @@ def encode_table(
     out = _checked_out(Path(out).expanduser())
     raw = read_raw_table(items, "items")
     table, warnings = check_texts(raw, item_id, "item_id", text_columns, "item_text")
-    raw.require_good_share(_MAX_REJECTED_SHARE)
+    raw.require_good_share(max_quarantined_share)
     rejected = raw.quarantine
     if rejected.height:
         warnings.append(f"{rejected.height} rows left out, first: {rejected['detail'][0]}")

@@ -12,6 +12,7 @@ from tfrec_llm.baselines.interactions import Interactions
 from tfrec_llm.config.run_config import RunConfig
 from tfrec_llm.data.shards.streamed_interactions import (
     MOST_IN_MEMORY,
+    MOST_ITEMS,
     StreamedInteractions,
     as_frame,
 )
@@ -52,8 +53,9 @@ def chosen_neighbours(
     interactions = prepared.split.train
     if isinstance(interactions, StreamedInteractions) and not interactions.fit_into_memory:
         progress.message(
-            f"neighbours are left out: {interactions.height} interactions are more than the "
-            f"{MOST_IN_MEMORY} among which they are looked for"
+            f"neighbours are left out: {interactions.height} interactions with "
+            f"{interactions.num_items} items are more than the {MOST_IN_MEMORY} with {MOST_ITEMS} "
+            "among which they are looked for"
         )
         return ChosenNeighbours()
     noted = run.read_json(_FILE)

@@ -689,6 +689,8 @@ def training_fingerprint(config: RunConfig, dataset: Dataset | ShardedDataset) -
         mode="json", include={"split", "text", "encoder", "towers", "model", "train", "ranker"}
     )
     shaping["encoder"].pop("cache_folder")
+    if isinstance(dataset, ShardedDataset):  # it bounds the start
+        shaping["data"] = {"start_memory_gb": config.data.start_memory_gb}
     for key in ("strategy", "worker_timeout"):  # where it is trained may change on the way
         shaping["train"].pop(key)
     if config.train.start_from is not None:  # what that run is counts, not where it lies

@@ -161,7 +161,7 @@ def test_too_many_interactions_are_not_taken_into_memory(
 ) -> None:
     module = "tfrec_llm.data.shards.streamed_interactions"
     monkeypatch.setattr(f"{module}.MOST_IN_MEMORY", 10)
-    with pytest.raises(DataError, match="more than the 10 that are taken"):
+    with pytest.raises(DataError, match="more than the 10 with 200000 that are taken"):
         as_frame(split_shards(shards).train)
 
 

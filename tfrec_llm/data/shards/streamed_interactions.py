@@ -13,7 +13,7 @@ from tfrec_llm.data.shards.shard_reader import Histories, ShardReader
 from tfrec_llm.data.shards.user_draw import user_draws
 from tfrec_llm.errors import DataError
 
-MOST_IN_MEMORY = 5_000_000
+MOST_IN_MEMORY, MOST_ITEMS = 5_000_000, 200_000
 LEAST_TO_HOLD_OUT = 3  # interactions of a user of whom some are held out
 
 
@@ -72,8 +72,8 @@ class StreamedInteractions:
 
     @property
     def fit_into_memory(self) -> bool:
-        """Whether there are so few that they may be taken into memory as a frame."""
-        return self.height <= MOST_IN_MEMORY
+        """Whether they and their items are so few that pairs of items may be looked at at once."""
+        return self.num_items <= MOST_ITEMS and self.height <= MOST_IN_MEMORY
 
     def for_worker(self, num_workers: int, worker: int) -> StreamedInteractions:
         """Returns the part of them that one of several processes reads."""
@@ -115,8 +115,9 @@ def as_frame(interactions: Interactions) -> pl.DataFrame:
         return interactions
     if not interactions.fit_into_memory:
         raise DataError(
-            f"{interactions.height} interactions are more than the {MOST_IN_MEMORY} that are taken "
-            "into memory at once, which was asked for here. Train without it, or on fewer users."
+            f"{interactions.height} interactions with {interactions.num_items} items are more than "
+            f"the {MOST_IN_MEMORY} with {MOST_ITEMS} that are taken into memory at once, which was "
+            "asked for here. Train without it, or on fewer users."
         )
     parts = [
         pl.DataFrame(

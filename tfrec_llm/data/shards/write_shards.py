@@ -44,6 +44,7 @@ from tfrec_llm.files import atomic_folder, sha256_of_file
 from tfrec_llm.progress import Progress, Silent
 
 BATCH_ROWS = 200_000
+_ROWS_IN_MEMORY = 2_000_000  # before they go to their buckets, which would else be many small files
 _BUCKETS = ".buckets"
 _MICROSECONDS = 1e6
 
@@ -149,6 +150,7 @@ def write_shards(
                     progress.message(
                         f"{file}: {rows_of_file} rows read, {rejections.total} set aside"
                     )
+            buckets.flush()
             rejections.check(str(interactions), max_quarantined_share)
             about: dict[str, dict[str, Any]] = {}
             for shard in range(num_shards):
@@ -278,12 +280,15 @@ class _Buckets:
         self.folder = folder
         self.num_shards = num_shards
         self._files = list(files)
+        self._waiting: list[pl.DataFrame] = []
         self._parts = 0
         self._rows = 0
         for shard in range(num_shards):
             (folder / str(shard)).mkdir(parents=True)
 
     def add(self, frame: pl.DataFrame, user_id: str, file: int) -> None:
+        if frame.is_empty():
+            return
         rows = frame.select(
             pl.col(user_id).alias("user_id"),
             "item_number",
@@ -293,6 +298,16 @@ class _Buckets:
             pl.col(ROW).alias("row"),
         ).with_columns(shard_of(frame[user_id], self.num_shards).alias("shard"))
         self._rows += frame.height
+        self._waiting.append(rows)
+        if sum(part.height for part in self._waiting) >= _ROWS_IN_MEMORY:
+            self.flush()
+
+    def flush(self) -> None:
+        """Writes what waits in memory."""
+        if not self._waiting:
+            return
+        rows = pl.concat(self._waiting)
+        self._waiting.clear()
         for (shard,), part in rows.partition_by("shard", as_dict=True, include_key=False).items():
             part.write_ipc(self.folder / str(shard) / f"{self._parts:08d}.arrow")
         self._parts += 1
