@@ -55,5 +55,8 @@ tfx-install:  ## make .venv-tfx: Python 3.10 and TFX 1.16, with TensorFlow 2.16
 tfx-test: tfx-install  ## the fast core of the tests and those of the TFX pipeline, in .venv-tfx
 	$(VENV_TFX)/bin/pytest -n 2 --dist loadgroup
 
+tfx-demo: install tfx-install  ## the TFX pipeline on the bookshop; what it pushes is served by .venv
+	$(VENV_TFX)/bin/python -m tfrec_llm.pipelines.tfx_demo --served-by $(BIN)/python
+
 clean:  ## remove the environments and the caches; runs and exports stay
 	rm -rf $(VENV) $(VENV_TFX) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
