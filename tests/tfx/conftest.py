@@ -133,7 +133,9 @@ def _make_run(folder: Path) -> PipelineRun:
             "index": {"kind": "scann", "min_recall": 0.0},
         }
     )
-    return PipelineRun(folder, _write_shop(folder / "data"), _write_schemas(folder / "schema"), config)
+    return PipelineRun(
+        folder, _write_shop(folder / "data"), _write_schemas(folder / "schema"), config
+    )
 
 
 @pytest.fixture(scope="session")

@@ -106,9 +106,7 @@ def judge_export(
         for model in models
     ]
     slices = {result.name: result.slices for result in results}
-    reasons = rules.reasons_against(
-        slices["exported"], slices["popularity"], slices.get("blessed")
-    )
+    reasons = rules.reasons_against(slices["exported"], slices["popularity"], slices.get("blessed"))
     metrics = build_metrics(
         results,
         data={
@@ -122,5 +120,3 @@ def judge_export(
         versions=package_versions(),
     )
     return Judgement(metrics, reasons)
-
-

@@ -69,9 +69,7 @@ class SettingsTuner(keras_tuner.engine.base_tuner.BaseTuner):
             hyperparameters=hyperparameters_of(space, config),
             seed=config.train.seed,
         )
-        super().__init__(
-            oracle=oracle, directory=str(folder), project_name="tuner", overwrite=True
-        )
+        super().__init__(oracle=oracle, directory=str(folder), project_name="tuner", overwrite=True)
 
     def run_trial(self, trial: Any, *_: Any, **__: Any) -> dict[str, float]:
         """Trains with the settings of a trial, and measures them on validation.

@@ -53,9 +53,9 @@ def RetrievalEvaluator(  # noqa: N802 - the name of the component
         run,
         dataset_of_artifacts(tables, run.data),
         BlessingRules.from_text(rules),
-        blessed=None if baseline_model is None else path_utils.serving_model_path(
-            baseline_model.uri
-        ),
+        blessed=None
+        if baseline_model is None
+        else path_utils.serving_model_path(baseline_model.uri),
     )
     write_metrics(Path(evaluation.uri) / METRICS, judgement.metrics)
     with atomic_file(Path(blessing.uri) / REASONS) as temporary:
