@@ -56,7 +56,7 @@ tfx-test: tfx-install  ## the fast core of the tests and those of the TFX pipeli
 	$(VENV_TFX)/bin/pytest -n 2 --dist loadgroup
 
 tfx-demo: install tfx-install  ## the TFX pipeline on the bookshop; what it pushes is served by .venv
-	$(VENV_TFX)/bin/python -m tfrec_llm.pipelines.tfx_demo --served-by $(BIN)/python
+	$(VENV_TFX)/bin/python -m tfrec_llm.pipelines.on_tfx.demo --served-by $(BIN)/python
 
 clean:  ## remove the environments and the caches; runs and exports stay
 	rm -rf $(VENV) $(VENV_TFX) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

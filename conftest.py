@@ -4,4 +4,4 @@ from importlib.util import find_spec
 
 collect_ignore_glob = []
 if find_spec("tfx") is None:
-    collect_ignore_glob += ["tfrec_llm/pipelines/tfx_*.py", "tfrec_llm/pipelines/components/*.py"]
+    collect_ignore_glob += ["tfrec_llm/pipelines/on_tfx/*"]

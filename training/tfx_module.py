@@ -6,6 +6,6 @@ Start from this file to do more in one of them.
 
 from __future__ import annotations
 
-from tfrec_llm.pipelines.tfx_module import preprocessing_fn, run_fn, tuner_fn
+from tfrec_llm.pipelines.on_tfx.module import preprocessing_fn, run_fn, tuner_fn
 
 __all__ = ["preprocessing_fn", "run_fn", "tuner_fn"]

@@ -2,7 +2,7 @@
 
 .venv-tfx/bin/python training/tfx_pipeline.py training/configs/RUN.yaml --root runs/pipeline \
   --push-to exports/shop --schemas training/schema --at-least all/recall@10=0.1
-.venv-tfx/bin/python training/tfx_pipeline.py training/configs/RUN.yaml --root gs://bucket/pipeline \
+.venv-tfx/bin/python training/tfx_pipeline.py training/configs/RUN.yaml --root gs://bucket/root \
   --push-to gs://bucket/exports/shop --compile pipeline.json --image IMAGE
 """
 
@@ -45,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
             raise UsageError(f"{given.config}: a pipeline needs data.items and data.interactions.")
         rules = BlessingRules(at_least=dict(map(_rule, given.at_least)))
         # Not above: what is wrong with the arguments is told before TFX is loaded.
-        from tfrec_llm.pipelines import tfx_pipeline
+        from tfrec_llm.pipelines.on_tfx import pipeline as tfx_pipeline
 
         tables = {"items": data.items, "interactions": data.interactions, "users": data.users}
         pipeline = tfx_pipeline.create_pipeline(

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tfrec_llm.config.run_config import DataSection
-from tfrec_llm.data.splits import split
 from tfrec_llm.data.catalogue import Catalogue
+from tfrec_llm.data.splits import split
 from tfrec_llm.errors import DataError
 from tfrec_llm.pipelines.example_tables import (
     dataset_of_tables,

@@ -19,8 +19,11 @@ from tfrec_llm.testing.tiny_models import tiny_preset
 
 _TASTES = ("space opera planet", "king queen dragon", "love story young", "city train house")
 _SCHEMA = """
-feature {{ name: "{0}" type: BYTES presence {{ min_fraction: 1.0 min_count: 1 }} shape {{ dim {{ size: 1 }} }}
-  {1} }}
+feature {{
+  name: "{0}" type: BYTES
+  presence {{ min_fraction: 1.0 min_count: 1 }} shape {{ dim {{ size: 1 }} }}
+  {1}
+}}
 """
 
 
@@ -94,7 +97,7 @@ class PipelineRun:
         return sorted(push.iterdir()) if push.is_dir() else []
 
     def pipeline(self, **options: Any) -> Any:
-        from tfrec_llm.pipelines.tfx_pipeline import create_pipeline
+        from tfrec_llm.pipelines.on_tfx.pipeline import create_pipeline
 
         return create_pipeline(
             **{
@@ -141,7 +144,7 @@ def _make_run(folder: Path) -> PipelineRun:
 @pytest.fixture(scope="session")
 def first_run(tmp_path_factory: Any) -> PipelineRun:
     """The whole pipeline, once, without the cache."""
-    from tfrec_llm.pipelines.tfx_pipeline import run_pipeline
+    from tfrec_llm.pipelines.on_tfx.pipeline import run_pipeline
 
     run = _make_run(tmp_path_factory.mktemp("tfx"))
     run_pipeline(run.pipeline(enable_cache=False))

@@ -85,7 +85,9 @@ class BlessingRules:
                     f"{key} is {value:.4f}, not more than {margin:.0%} over popularity's "
                     f"{other:.4f}"
                 )
-        for key, loss in self.under_blessed.items() if blessed is not None else ():
+        for key, loss in self.under_blessed.items():
+            if blessed is None:
+                break
             value, other = _figure(candidate, key), _figure(blessed, key)
             if value is not None and other is not None and not value >= other * (1.0 - loss):
                 reasons.append(

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import polars as pl
-
 from tfrec_llm.data.schema import Dataset
 
 

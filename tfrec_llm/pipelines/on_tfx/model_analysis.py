@@ -10,13 +10,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import tfrec_llm.pipelines.tfx_ready  # noqa: F401 - before TFX
 import tensorflow_model_analysis as tfma
+
 from tfrec_llm.data.catalogue import Catalogue
 from tfrec_llm.data.queries import Queries
 from tfrec_llm.errors import TfrecLlmError
 from tfrec_llm.keras_api import tf
-from tfrec_llm.pipelines.tfx_examples import write_records
+from tfrec_llm.pipelines.on_tfx.examples import write_records
 from tfrec_llm.serving.versions import version_folder
 
 SIGNATURE, LABEL = "hit_at_k", "label"

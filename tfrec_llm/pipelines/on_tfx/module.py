@@ -15,14 +15,13 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import tfrec_llm.pipelines.tfx_ready  # noqa: F401 - before TFX
 from tfrec_llm.config.run_config import RunConfig
 from tfrec_llm.data.schema import Dataset
 from tfrec_llm.errors import UsageError
 from tfrec_llm.files import atomic_folder, locked
 from tfrec_llm.keras_api import tf
+from tfrec_llm.pipelines.on_tfx.examples import dataset_of_patterns
 from tfrec_llm.pipelines.pipeline_config import config_from_text
-from tfrec_llm.pipelines.tfx_examples import dataset_of_patterns
 from tfrec_llm.serving.versions import versions
 from tfrec_llm.text.cleaning import clean_text
 from tfrec_llm.text.stop_words import load_stop_words
@@ -110,7 +109,7 @@ def tuner_fn(fn_args: Any) -> Any:
 
     Returns: TFX's `TunerFnResult`; the best settings reach `run_fn` as hyperparameters.
     """
-    from tfrec_llm.pipelines.tfx_tuner import tuner_result
+    from tfrec_llm.pipelines.on_tfx.tuner import tuner_result
 
     config = _config(fn_args.custom_config)
     trials = int((fn_args.custom_config or {}).get("trials", 10))
@@ -134,7 +133,7 @@ def _best_settings(fn_args: Any) -> dict[str, Any]:
     """Returns what a Tuner found, nothing where there is none."""
     if not fn_args.hyperparameters:
         return {}
-    from tfrec_llm.pipelines.tfx_tuner import settings_of
+    from tfrec_llm.pipelines.on_tfx.tuner import settings_of
 
     return settings_of(fn_args.hyperparameters["values"])
 

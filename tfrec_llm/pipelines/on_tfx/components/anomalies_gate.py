@@ -4,14 +4,13 @@
 import logging
 from pathlib import Path
 
-import tfrec_llm.pipelines.tfx_ready  # noqa: F401 - before TFX
-import tensorflow_data_validation as tfdv
-from tensorflow_metadata.proto.v0 import anomalies_pb2
-from tfrec_llm.errors import DataError
-from tfrec_llm.files import atomic_file
 from tfx import v1 as tfx
 from tfx.types import artifact_utils
 from tfx.utils import io_utils
+
+from tfrec_llm.errors import DataError
+from tfrec_llm.files import atomic_file
+from tfrec_llm.pipelines.on_tfx.find_anomalies import anomalies_in_file, drift
 
 REPORT, BASELINE = "anomalies.txt", "statistics.binarypb"
 
@@ -42,29 +41,19 @@ def AnomaliesGate(  # noqa: N802 - the name of the component
 
     Raises: DataError with the anomalies.
     """
-    found = {}
+    found: list[str] = []
     for split in artifact_utils.decode_split_names(anomalies.split_names):
-        path = Path(artifact_utils.get_split_uri([anomalies], split)) / "SchemaDiff.pb"
-        written = anomalies_pb2.Anomalies()
-        written.ParseFromString(path.read_bytes())
-        found |= _lines(written, split)
+        folder = Path(artifact_utils.get_split_uri([anomalies], split))
+        found += anomalies_in_file(folder / "SchemaDiff.pb")
     for split in artifact_utils.decode_split_names(statistics.split_names):
-        path = Path(artifact_utils.get_split_uri([statistics], split)) / "FeatureStats.pb"
-        of_now = tfdv.load_stats_binary(str(path))
+        file = Path(artifact_utils.get_split_uri([statistics], split)) / "FeatureStats.pb"
         if baseline_statistics:
-            if not Path(baseline_statistics).is_file():
-                raise DataError(
-                    f"There are no statistics {baseline_statistics} to compare the table "
-                    f"`{table}` with. Name the {BASELINE} of an earlier run, or none."
-                )
-            before = tfdv.load_stats_binary(baseline_statistics)
-            wanted = tfdv.load_schema_text(io_utils.get_only_uri_in_dir(schema.uri))
-            drifted = tfdv.validate_statistics(of_now, wanted, previous_statistics=before)
-            found |= _lines(drifted, split)
+            wanted = io_utils.get_only_uri_in_dir(schema.uri)
+            found += drift(file, wanted, baseline_statistics)
         with atomic_file(Path(passed.uri) / BASELINE) as temporary:
-            temporary.write_bytes(of_now.SerializeToString())
+            temporary.write_bytes(file.read_bytes())
     passed.split_names = anomalies.split_names
-    report = "\n".join(found.values())
+    report = "\n".join(dict.fromkeys(found))  # what is no drift is found twice
     with atomic_file(Path(passed.uri) / REPORT) as temporary:
         temporary.write_text(report + "\n", encoding="utf-8")
     if found:
@@ -73,20 +62,3 @@ def AnomaliesGate(  # noqa: N802 - the name of the component
             f"{report} Mend the data, or the schema where the data is right."
         )
     logging.getLogger("tfrec_llm").info("table %s: no anomalies", table)
-
-
-def _lines(anomalies: anomalies_pb2.Anomalies, split: str) -> dict[tuple[str, str], str]:
-    """Returns (feature, kind) → a sentence for each anomaly."""
-    lines = {}
-    for name, info in anomalies.anomaly_info.items():
-        for reason in info.reason or [info]:
-            kind = getattr(reason, "type", 0)
-            lines[(name, str(kind))] = (
-                f"[{split}] `{name}`: {reason.short_description} ({reason.description.strip()})"
-            )
-    if anomalies.HasField("dataset_anomaly_info"):
-        info = anomalies.dataset_anomaly_info
-        lines[("", "dataset")] = f"[{split}] the whole table: {info.description.strip()}"
-    if anomalies.data_missing:
-        lines[("", "missing")] = f"[{split}] there are no examples at all."
-    return lines

@@ -4,15 +4,15 @@
 import logging
 from pathlib import Path
 
-import tfrec_llm.pipelines.tfx_ready  # noqa: F401 - before TFX
+from tfx import v1 as tfx
+from tfx.utils import path_utils
+
 from tfrec_llm.evaluation.report import write_metrics
 from tfrec_llm.files import atomic_file
 from tfrec_llm.pipelines.blessing_rules import BlessingRules
 from tfrec_llm.pipelines.judge_export import judge_export
+from tfrec_llm.pipelines.on_tfx.examples import dataset_of_artifacts
 from tfrec_llm.pipelines.pipeline_config import config_from_text
-from tfrec_llm.pipelines.tfx_examples import dataset_of_artifacts
-from tfx import v1 as tfx
-from tfx.utils import path_utils
 
 METRICS, REASONS = "metrics.json", "reasons.txt"
 BLESSED, NOT_BLESSED = "BLESSED", "NOT_BLESSED"

@@ -7,10 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import tfrec_llm.pipelines.tfx_ready  # noqa: F401 - before TFX
-from tfrec_llm.files import atomic_file
 from tfx import v1 as tfx
 from tfx.utils import path_utils
+
+from tfrec_llm.files import atomic_file
 
 REPORT = "check.json"
 BLESSED, NOT_BLESSED = "INFRA_BLESSED", "INFRA_NOT_BLESSED"

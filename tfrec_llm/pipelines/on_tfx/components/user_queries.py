@@ -1,11 +1,11 @@
 """TFX component: the users of the interactions as requests to the model."""
 
 # No `from __future__ import annotations`: TFX reads the annotations as objects.
-import tfrec_llm.pipelines.tfx_ready  # noqa: F401 - before TFX
-from tfrec_llm.pipelines.pipeline_config import config_from_text
-from tfrec_llm.pipelines.tfx_examples import dataset_of_artifacts, write_examples
-from tfrec_llm.pipelines.user_requests import user_requests
 from tfx import v1 as tfx
+
+from tfrec_llm.pipelines.on_tfx.examples import dataset_of_artifacts, write_examples
+from tfrec_llm.pipelines.pipeline_config import config_from_text
+from tfrec_llm.pipelines.user_requests import user_requests
 
 
 @tfx.dsl.components.component

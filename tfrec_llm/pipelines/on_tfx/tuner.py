@@ -12,8 +12,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import tfrec_llm.pipelines.tfx_ready  # noqa: F401 - before TFX
 import keras_tuner
+from tfx.v1.components import TunerFnResult
+
 from tfrec_llm.config.run_config import RunConfig
 from tfrec_llm.config.search_space import (
     Range,
@@ -26,7 +27,6 @@ from tfrec_llm.data.schema import Dataset
 from tfrec_llm.errors import DivergedError
 from tfrec_llm.workflows.build import Prepared, prepare
 from tfrec_llm.workflows.train import select
-from tfx.v1.components import TunerFnResult
 
 OBJECTIVE = "validation_ndcg@10"
 

@@ -6,7 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import tfrec_llm.pipelines.tfx_ready  # noqa: F401 - before TFX
+from tfx.components.util import tfxio_utils
+from tfx.types import artifact_utils
+from tfx.utils import io_utils
+from tfx_bsl.tfxio import dataset_options
+
 from tfrec_llm.config.run_config import DataSection
 from tfrec_llm.data.schema import Dataset
 from tfrec_llm.errors import DataError
@@ -16,10 +20,6 @@ from tfrec_llm.pipelines.example_tables import (
     name_of_table,
     table_from_batches,
 )
-from tfx.components.util import tfxio_utils
-from tfx.types import artifact_utils
-from tfx.utils import io_utils
-from tfx_bsl.tfxio import dataset_options
 
 SPLIT = "train"
 _TELEMETRY = ["tfrec_llm"]

@@ -1,4 +1,4 @@
-"""Imported before TFX, everywhere: what must be there first.
+"""The part that needs TFX; importing it does what must be done before TFX is imported.
 
 TFX imports TensorFlow Recommenders, which needs Keras 2 behind `tf.keras` from the first moment.
 Evaluator and BulkInferrer load SavedModels in their own processes or threads, where the op

@@ -1,6 +1,6 @@
 """The pipeline on the bundled bookshop: once as it is, once with data that went wrong.
 
-python -m tfrec_llm.pipelines.tfx_demo --out runs/tfx-demo --served-by .venv/bin/python
+python -m tfrec_llm.pipelines.on_tfx.demo --out runs/tfx-demo --served-by .venv/bin/python
 """
 
 from __future__ import annotations
@@ -17,14 +17,13 @@ from typing import Any
 
 import polars as pl
 
-import tfrec_llm.pipelines.tfx_ready  # noqa: F401 - before TFX
 from tfrec_llm.config.load import load_config
 from tfrec_llm.errors import ExportError, TfrecLlmError, UsageError
 from tfrec_llm.pipelines.blessing_rules import BlessingRules
 from tfrec_llm.pipelines.example_tables import TABLES
-from tfrec_llm.pipelines.tfx_pipeline import create_pipeline, run_pipeline
+from tfrec_llm.pipelines.on_tfx.pipeline import create_pipeline, run_pipeline
 
-CONFIG = Path(__file__).with_name("tfx_demo.yaml")
+CONFIG = Path(__file__).with_name("demo.yaml")
 RULES = BlessingRules(
     at_least={"all/recall@10": 0.1},
     over_popularity={"all/recall@10": 0.2, "all/ndcg@10": 0.2},

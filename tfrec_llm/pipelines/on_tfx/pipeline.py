@@ -7,22 +7,22 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import tfrec_llm.pipelines.tfx_ready  # noqa: F401 - before TFX
-from tfrec_llm.config.run_config import RunConfig
-from tfrec_llm.errors import UsageError
-from tfrec_llm.pipelines.blessing_rules import BlessingRules
-from tfrec_llm.pipelines.components.anomalies_gate import AnomaliesGate
-from tfrec_llm.pipelines.components.retrieval_evaluator import RetrievalEvaluator
-from tfrec_llm.pipelines.components.serving_validator import ServingValidator
-from tfrec_llm.pipelines.components.user_queries import UserQueries
-from tfrec_llm.pipelines.example_tables import TABLES
-from tfrec_llm.pipelines.pipeline_config import config_to_text
-from tfrec_llm.pipelines.tfx_examples import SPLIT
 from tfx import v1 as tfx
 from tfx.proto import example_gen_pb2, transform_pb2
 from tfx.types.channel_utils import union
 
-MODULE = "tfrec_llm.pipelines.tfx_module"
+from tfrec_llm.config.run_config import RunConfig
+from tfrec_llm.errors import UsageError
+from tfrec_llm.pipelines.blessing_rules import BlessingRules
+from tfrec_llm.pipelines.example_tables import TABLES
+from tfrec_llm.pipelines.on_tfx.components.anomalies_gate import AnomaliesGate
+from tfrec_llm.pipelines.on_tfx.components.retrieval_evaluator import RetrievalEvaluator
+from tfrec_llm.pipelines.on_tfx.components.serving_validator import ServingValidator
+from tfrec_llm.pipelines.on_tfx.components.user_queries import UserQueries
+from tfrec_llm.pipelines.on_tfx.examples import SPLIT
+from tfrec_llm.pipelines.pipeline_config import config_to_text
+
+MODULE = "tfrec_llm.pipelines.on_tfx.module"
 # Workers of `multi_processing` start without the op libraries of an export, and fail.
 BEAM_ARGUMENTS = ("--direct_running_mode=in_memory", "--direct_num_workers=1")
 
@@ -244,6 +244,7 @@ def _table_steps(
         examples=reader.outputs["examples"],
         schema=schema,
         splits_config=transform_pb2.SplitsConfig(analyze=[SPLIT], transform=[SPLIT]),
+        disable_statistics=True,
         custom_config=custom_config,
         **_function("preprocessing_fn", module_file),
     )

@@ -1,1 +1,0 @@
-"""TFX components of this package; each module holds one, and needs TFX."""
