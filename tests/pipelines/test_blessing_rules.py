@@ -55,3 +55,11 @@ def test_a_slice_without_queries_says_nothing() -> None:
 def test_a_rule_of_what_there_is_not_is_an_error(key: str) -> None:
     with pytest.raises(UsageError, match="there is no slice|has queries, recall@10"):
         BlessingRules(at_least={key: 0.1}).reasons_against(GOOD, POPULAR)
+
+
+def test_a_rule_of_a_length_that_is_not_measured_is_told_before_any_training() -> None:
+    BlessingRules().check_ks([5, 10])
+    with pytest.raises(UsageError, match=r"'all/recall@10', but evaluate.ks is \[20\]"):
+        BlessingRules().check_ks([20])
+    with pytest.raises(UsageError, match="cold_items/recall@1_among_cold"):
+        BlessingRules(at_least={"cold_items/recall@1_among_cold": 0.1}).check_ks([10])

@@ -16,8 +16,6 @@ from tfrec_llm.pipelines.example_tables import dataset_of_tables
 from tfrec_llm.pipelines.judge_export import held_out
 from tfrec_llm.serving.loaded import load
 
-pytestmark = pytest.mark.slow
-
 
 def test_a_good_model_is_blessed_and_its_folder_is_pushed(first_run: Any) -> None:
     blessing = first_run.outputs("RetrievalEvaluator", "blessing")[0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,7 +24,7 @@ class BlessingRules:
             a twentieth of that. Both are measured on the data of now.
 
     Example:
-        >>> rules = BlessingRules(at_least={"all/recall@10": 0.2})
+        >>> rules = BlessingRules(at_least={"all/recall@10": 0.2}, over_popularity={})
         >>> rules.reasons_against({"all": {"recall@10": 0.1}}, {"all": {"recall@10": 0.05}})
         ['all/recall@10 is 0.1000, below the 0.2000 that are asked for']
     """
@@ -58,6 +58,25 @@ class BlessingRules:
             True
         """
         return cls(**json.loads(text))
+
+    def check_ks(self, ks: Sequence[int]) -> None:
+        """Raises where a rule names a figure that will not be measured, before anything is trained.
+
+        Args:
+            ks: `evaluate.ks` of the run.
+
+        Raises: UsageError.
+
+        Example:
+            >>> BlessingRules().check_ks([10, 100])
+        """
+        for key in (*self.at_least, *self.over_popularity, *self.under_blessed):
+            length = key.partition("@")[2].partition("_")[0]
+            if length and length not in map(str, ks):
+                raise UsageError(
+                    f"A rule of blessing names {key!r}, but evaluate.ks is {list(ks)}. Add "
+                    f"{length} to evaluate.ks, or give other rules."
+                )
 
     def reasons_against(
         self, candidate: Slices, popularity: Slices, blessed: Slices | None = None

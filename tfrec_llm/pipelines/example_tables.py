@@ -104,7 +104,7 @@ def dataset_of_tables(tables: Mapping[str, pl.DataFrame], data: DataSection) -> 
         >>> data = dataset_of_tables({"items": items, "interactions": clicks},
         ...                          DataSection(source="memory"))
         >>> data.interactions["item_id"].to_list()
-        ['a', 'b', 'a']
+        ['b', 'a', 'a']
     """
     missing = [name for name in TABLES[:2] if name not in tables]
     if missing:

@@ -17,6 +17,7 @@ def user_requests(dataset: Dataset) -> list[dict[str, Any]]:
         oldest first) for each user with interactions or text, in the order of their ids.
 
     Example:
+        >>> import polars as pl
         >>> from tfrec_llm.data.tables import read_tables
         >>> data = read_tables(
         ...     pl.DataFrame({"item_id": ["a", "b"], "title": ["Dune", "Emma"]}),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -52,20 +53,20 @@ def dataset_of_patterns(
     return dataset_of_tables(tables, data)
 
 
-def dataset_of_artifacts(artifacts: Sequence[Any], data: DataSection) -> Dataset:
-    """Reads Examples artifacts, one for each table, as the Trainer reads them.
+def dataset_of_artifact(artifact: Any, data: DataSection) -> Dataset:
+    """Reads an Examples artifact with a split for each table, as the Trainer reads it.
 
     Args:
-        artifacts: `Examples`.
+        artifact: `Examples`, as GatherTables wrote it.
         data: says what the columns are called.
 
     Returns: the checked tables.
     """
     patterns = [
-        io_utils.all_files_pattern(uri)
-        for uri in artifact_utils.get_split_uris(list(artifacts), SPLIT)
+        io_utils.all_files_pattern(artifact_utils.get_split_uri([artifact], split))
+        for split in artifact_utils.decode_split_names(artifact.split_names)
     ]
-    factory = tfxio_utils.get_record_batch_factory_from_artifact(list(artifacts), _TELEMETRY)
+    factory = tfxio_utils.get_record_batch_factory_from_artifact([artifact], _TELEMETRY)
     return dataset_of_patterns(patterns, factory, data)
 
 
@@ -79,9 +80,9 @@ def write_examples(artifact: Any, rows: Sequence[Mapping[str, Any]]) -> None:
     artifact.split_names = artifact_utils.encode_split_names([SPLIT])
     artifact.set_string_custom_property("payload_format", "FORMAT_TF_EXAMPLE")
     artifact.set_string_custom_property("file_format", "tfrecords_gzip")
-    folder = Path(artifact_utils.get_split_uri([artifact], SPLIT))
-    folder.mkdir(parents=True, exist_ok=True)
-    write_records(folder / "data_tfrecord-00000-of-00001.gz", rows)
+    folder = artifact_utils.get_split_uri([artifact], SPLIT)
+    tf.io.gfile.makedirs(folder)
+    write_records(os.path.join(folder, "data_tfrecord-00000-of-00001.gz"), rows)
 
 
 def write_records(path: str | Path, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -9,6 +9,7 @@ import tensorflow_data_validation as tfdv
 from tensorflow_metadata.proto.v0 import anomalies_pb2
 
 from tfrec_llm.errors import DataError
+from tfrec_llm.keras_api import tf
 
 
 def anomalies_in_file(path: str | Path) -> list[str]:
@@ -18,7 +19,8 @@ def anomalies_in_file(path: str | Path) -> list[str]:
         path: its `SchemaDiff.pb`.
     """
     written = anomalies_pb2.Anomalies()
-    written.ParseFromString(Path(path).read_bytes())
+    with tf.io.gfile.GFile(str(path), "rb") as file:
+        written.ParseFromString(file.read())
     return _sentences(written)
 
 
@@ -34,7 +36,7 @@ def drift(statistics: str | Path, schema: str | Path, baseline: str | Path) -> l
 
     Raises: DataError when there are no statistics to compare with.
     """
-    if not Path(baseline).is_file():
+    if not tf.io.gfile.exists(str(baseline)):
         raise DataError(
             f"There are no statistics {baseline} to compare with. Name the statistics.binarypb of "
             "an earlier run, which AnomaliesGate writes, or none."

@@ -9,13 +9,13 @@ from typing import Any
 
 from tfx import v1 as tfx
 from tfx.proto import example_gen_pb2, transform_pb2
-from tfx.types.channel_utils import union
 
 from tfrec_llm.config.run_config import RunConfig
 from tfrec_llm.errors import UsageError
 from tfrec_llm.pipelines.blessing_rules import BlessingRules
 from tfrec_llm.pipelines.example_tables import TABLES
 from tfrec_llm.pipelines.on_tfx.components.anomalies_gate import AnomaliesGate
+from tfrec_llm.pipelines.on_tfx.components.gather_tables import GatherTables
 from tfrec_llm.pipelines.on_tfx.components.retrieval_evaluator import RetrievalEvaluator
 from tfrec_llm.pipelines.on_tfx.components.serving_validator import ServingValidator
 from tfrec_llm.pipelines.on_tfx.components.user_queries import UserQueries
@@ -49,8 +49,8 @@ def create_pipeline(
     """Builds the pipeline; a runner runs or compiles it.
 
     For each table: CsvExampleGen → StatisticsGen → SchemaGen (and ImportSchemaGen) →
-    ExampleValidator → AnomaliesGate → Transform. Then Trainer → Resolver (the last blessed model)
-    → RetrievalEvaluator and ServingValidator → Pusher, and BulkInferrer for all users.
+    ExampleValidator → AnomaliesGate → Transform → GatherTables. Then Trainer → Resolver (the last
+    blessed model) → RetrievalEvaluator and ServingValidator → Pusher, and BulkInferrer.
 
     Args:
         tables: CSV files of `items` and `interactions`, and of `users` if there are any.
@@ -76,8 +76,11 @@ def create_pipeline(
 
     Returns: `tfx.dsl.Pipeline`.
 
-    Raises: UsageError when a table is missing or is no CSV file.
+    Raises: UsageError when a table is missing or is no CSV file, or a rule names a figure that
+        `evaluate.ks` leaves out.
     """
+    rules = rules or BlessingRules()
+    rules.check_ks(config.evaluate.ks)
     told = config_to_text(config)
     custom_config: dict[str, Any] = {"config": told}
     if distribution_strategy is not None:
@@ -108,12 +111,14 @@ def create_pipeline(
         if step.id.startswith("Transform"):
             step.add_upstream_nodes(gates)
 
+    gathered = GatherTables(**transformed)
+    nodes.append(gathered)
+    examples = gathered.outputs["examples"]
     arguments: dict[str, Any] = {
-        # One artifact for each table; the module tells them apart by their features. The split by
-        # time is the package's, so TFX makes none.
-        "examples": union(list(transformed.values())),
-        "train_args": tfx.proto.TrainArgs(splits=[SPLIT]),
-        "eval_args": tfx.proto.EvalArgs(splits=[SPLIT]),
+        # A split for each table. The split by time is the package's, so TFX makes none.
+        "examples": examples,
+        "train_args": tfx.proto.TrainArgs(splits=list(transformed)),
+        "eval_args": tfx.proto.EvalArgs(splits=list(transformed)),
         "custom_config": custom_config,
     }
     tuned = None
@@ -133,11 +138,11 @@ def create_pipeline(
         model_blessing=tfx.dsl.Channel(type=tfx.types.standard_artifacts.ModelBlessing),
     ).with_id("LastBlessedModel")
     evaluator = RetrievalEvaluator(
-        **transformed,
+        examples=examples,
         model=trainer.outputs["model"],
         baseline_model=last_blessed.outputs["model"],
         config=told,
-        rules=(rules or BlessingRules()).to_text(),
+        rules=rules.to_text(),
     )
     validator = ServingValidator(model=trainer.outputs["model"], server=server)
     pusher = tfx.components.Pusher(
@@ -148,7 +153,7 @@ def create_pipeline(
             filesystem=tfx.proto.PushDestination.Filesystem(base_directory=str(push_to))
         ),
     )
-    queries = UserQueries(**transformed, config=told)
+    queries = UserQueries(examples=examples, config=told)
     inferrer = tfx.components.BulkInferrer(
         examples=queries.outputs["queries"],
         model=trainer.outputs["model"],

@@ -2,15 +2,16 @@
 
 # No `from __future__ import annotations`: TFX reads the annotations as objects.
 import logging
-from pathlib import Path
+import os
 
 from tfx import v1 as tfx
 from tfx.types import artifact_utils
 from tfx.utils import io_utils
 
 from tfrec_llm.errors import DataError
-from tfrec_llm.files import atomic_file
+from tfrec_llm.keras_api import tf
 from tfrec_llm.pipelines.on_tfx.find_anomalies import anomalies_in_file, drift
+from tfrec_llm.pipelines.remote_files import local_output
 
 REPORT, BASELINE = "anomalies.txt", "statistics.binarypb"
 
@@ -43,19 +44,20 @@ def AnomaliesGate(  # noqa: N802 - the name of the component
     """
     found: list[str] = []
     for split in artifact_utils.decode_split_names(anomalies.split_names):
-        folder = Path(artifact_utils.get_split_uri([anomalies], split))
-        found += anomalies_in_file(folder / "SchemaDiff.pb")
-    for split in artifact_utils.decode_split_names(statistics.split_names):
-        file = Path(artifact_utils.get_split_uri([statistics], split)) / "FeatureStats.pb"
-        if baseline_statistics:
-            wanted = io_utils.get_only_uri_in_dir(schema.uri)
-            found += drift(file, wanted, baseline_statistics)
-        with atomic_file(Path(passed.uri) / BASELINE) as temporary:
-            temporary.write_bytes(file.read_bytes())
+        folder = artifact_utils.get_split_uri([anomalies], split)
+        found += anomalies_in_file(os.path.join(folder, "SchemaDiff.pb"))
     passed.split_names = anomalies.split_names
-    report = "\n".join(dict.fromkeys(found))  # what is no drift is found twice
-    with atomic_file(Path(passed.uri) / REPORT) as temporary:
-        temporary.write_text(report + "\n", encoding="utf-8")
+    with local_output(passed.uri) as written:
+        for split in artifact_utils.decode_split_names(statistics.split_names):
+            folder = artifact_utils.get_split_uri([statistics], split)
+            file = os.path.join(folder, "FeatureStats.pb")
+            if baseline_statistics:
+                wanted = io_utils.get_only_uri_in_dir(schema.uri)
+                found += drift(file, wanted, baseline_statistics)
+            with tf.io.gfile.GFile(file, "rb") as source:
+                (written / BASELINE).write_bytes(source.read())
+        report = "\n".join(dict.fromkeys(found))  # what is no drift is found twice
+        (written / REPORT).write_text(report + "\n", encoding="utf-8")
     if found:
         raise DataError(
             f"The table `{table}` is not as its schema says, so nothing is trained on it: "

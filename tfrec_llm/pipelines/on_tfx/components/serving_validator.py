@@ -5,12 +5,11 @@ import json
 import logging
 import subprocess
 import sys
-from pathlib import Path
 
 from tfx import v1 as tfx
 from tfx.utils import path_utils
 
-from tfrec_llm.files import atomic_file
+from tfrec_llm.pipelines.remote_files import local_input, local_output
 
 REPORT = "check.json"
 BLESSED, NOT_BLESSED = "INFRA_BLESSED", "INFRA_NOT_BLESSED"
@@ -30,21 +29,21 @@ def ServingValidator(  # noqa: N802 - the name of the component
         server: which one must be able to serve it: `stock`, `with_scann`, or `any`.
     """
     export = path_utils.serving_model_path(model.uri)
-    done = subprocess.run(
-        [sys.executable, "-m", "tfrec_llm", "check", export, "--json"],
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-    )
+    with local_input(export) as folder:
+        done = subprocess.run(
+            [sys.executable, "-m", "tfrec_llm", "check", str(folder), "--json"],
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+        )
     try:
         report = json.loads(done.stdout)
     except ValueError:
         report = {"ok": False, "deployable": {}, "checks": [], "error": done.stderr[-4000:]}
     is_blessed = bool(report["ok"] if server == "any" else report["deployable"].get(server))
-    with atomic_file(Path(blessing.uri) / REPORT) as temporary:
-        temporary.write_text(json.dumps(report, indent=1), encoding="utf-8")
-    with atomic_file(Path(blessing.uri) / (BLESSED if is_blessed else NOT_BLESSED)) as temporary:
-        temporary.write_text("")
+    with local_output(blessing.uri) as folder:
+        (folder / REPORT).write_text(json.dumps(report, indent=1), encoding="utf-8")
+        (folder / (BLESSED if is_blessed else NOT_BLESSED)).touch()
     blessing.set_int_custom_property("blessed", int(is_blessed))
     if is_blessed:
         logging.getLogger("tfrec_llm").info("export %s can be served", export)

@@ -3,18 +3,16 @@
 # No `from __future__ import annotations`: TFX reads the annotations as objects.
 from tfx import v1 as tfx
 
-from tfrec_llm.pipelines.on_tfx.examples import dataset_of_artifacts, write_examples
+from tfrec_llm.pipelines.on_tfx.examples import dataset_of_artifact, write_examples
 from tfrec_llm.pipelines.pipeline_config import config_from_text
 from tfrec_llm.pipelines.user_requests import user_requests
 
 
 @tfx.dsl.components.component
 def UserQueries(  # noqa: N802 - the name of the component
-    items: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.Examples],
-    interactions: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.Examples],
+    examples: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.Examples],
     queries: tfx.dsl.components.OutputArtifact[tfx.types.standard_artifacts.Examples],
     config: tfx.dsl.components.Parameter[str],
-    users: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.Examples] = None,
 ) -> None:
     """Writes one example a user: `user_id`, `user_text` and `history`, as `serve_examples` reads.
 
@@ -22,12 +20,9 @@ def UserQueries(  # noqa: N802 - the name of the component
     took: here nothing is held out.
 
     Args:
-        items: examples of the items.
-        interactions: examples of the interactions.
+        examples: all tables.
         queries: gets the examples.
         config: JSON of the run, see `config_to_text`.
-        users: examples of the texts of users, if there are any.
     """
     run = config_from_text(config)
-    tables = [table for table in (items, interactions, users) if table is not None]
-    write_examples(queries, user_requests(dataset_of_artifacts(tables, run.data)))
+    write_examples(queries, user_requests(dataset_of_artifact(examples, run.data)))
