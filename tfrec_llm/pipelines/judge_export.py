@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tfrec_llm.baselines.interactions import Interactions
 from tfrec_llm.baselines.popularity import Popularity
 from tfrec_llm.config.run_config import RunConfig
@@ -18,6 +20,7 @@ from tfrec_llm.evaluation.retrieval_evaluator import evaluate_model
 from tfrec_llm.pipelines.blessing_rules import BlessingRules
 from tfrec_llm.pipelines.export_scorer import ExportScorer
 from tfrec_llm.progress import Progress
+from tfrec_llm.seeds import child_generator
 from tfrec_llm.workflows.versions import package_versions
 
 
@@ -84,6 +87,10 @@ def judge_export(
     Returns: `Judgement`.
     """
     catalogue, parts = held_out(config, dataset)
+    queries, most = parts.test, config.evaluate.max_users
+    if most is not None and len(queries) > most:  # the sample of `tfrec-llm evaluate`
+        draw = child_generator(config.train.seed, "test sample")
+        queries = queries.take(np.sort(draw.choice(len(queries), most, replace=False)))
     fitted_on = parts.train_and_validation if config.train.refit else parts.train
     interactions = Interactions.from_frame(fitted_on, len(catalogue))
     models: list[Recommender] = [
@@ -95,7 +102,7 @@ def judge_export(
     results = [
         evaluate_model(
             model,
-            parts.test,
+            queries,
             catalogue,
             interactions.item_counts,
             ks=config.evaluate.ks,
@@ -115,7 +122,7 @@ def judge_export(
             "interactions": len(dataset.interactions),
             "sha256": dataset.sha256,
         },
-        protocol={"split": config.split.protocol, "test_queries": len(parts.test)},
+        protocol={"split": config.split.protocol, "test_queries": len(queries)},
         seed=config.train.seed,
         versions=package_versions(),
     )

@@ -10,18 +10,19 @@ What they are told comes in `custom_config`:
 
 from __future__ import annotations
 
+import contextlib
 import logging
-import shutil
 from pathlib import Path
 from typing import Any
 
 from tfrec_llm.config.run_config import RunConfig
 from tfrec_llm.data.schema import Dataset
 from tfrec_llm.errors import UsageError
-from tfrec_llm.files import atomic_folder, locked
+from tfrec_llm.files import locked
 from tfrec_llm.keras_api import tf
 from tfrec_llm.pipelines.on_tfx.examples import dataset_of_patterns
 from tfrec_llm.pipelines.pipeline_config import config_from_text
+from tfrec_llm.pipelines.remote_files import copy_folder, is_remote, local_output
 from tfrec_llm.serving.versions import versions
 from tfrec_llm.text.cleaning import clean_text
 from tfrec_llm.text.stop_words import load_stop_words
@@ -87,16 +88,17 @@ def run_fn(fn_args: Any) -> None:
     progress = LogProgress()
     config = _config(fn_args.custom_config, _best_settings(fn_args))
     dataset = _dataset(fn_args, config)
-    run = _open_run(fn_args, config, dataset)
-    with locked(run.path / ".lock"):
-        train_dataset(config, dataset, run, resume=True, progress=progress)
-        exports = run.path / EXPORT
-        if not versions(exports):
-            export(run.path, exports, progress=progress)
-    newest = exports / str(versions(exports)[-1])
-    with atomic_folder(fn_args.serving_model_dir) as folder:
-        shutil.copytree(newest, folder, dirs_exist_ok=True)
-    progress.message(f"trained {run.path}, exported {fn_args.serving_model_dir}")
+    with contextlib.ExitStack() as stack:
+        run = _open_run(fn_args, config, dataset, stack)
+        with locked(run.path / ".lock"):
+            train_dataset(config, dataset, run, resume=True, progress=progress)
+            exports = run.path / EXPORT
+            if not versions(exports):
+                export(run.path, exports, progress=progress)
+        newest = exports / str(versions(exports)[-1])
+        with local_output(fn_args.serving_model_dir) as folder:
+            copy_folder(newest, folder)
+        progress.message(f"trained {run.path}, exported {fn_args.serving_model_dir}")
 
 
 def tuner_fn(fn_args: Any) -> Any:
@@ -162,10 +164,17 @@ def _dataset(fn_args: Any, config: RunConfig) -> Dataset:
     return dataset_of_patterns(fn_args.train_files, factory, config.data)
 
 
-def _open_run(fn_args: Any, config: RunConfig, dataset: Dataset) -> RunFolder:
+def _open_run(
+    fn_args: Any, config: RunConfig, dataset: Dataset, stack: contextlib.ExitStack
+) -> RunFolder:
     given = (fn_args.custom_config or {}).get("run_folder")
     if given is None:
-        path = Path(fn_args.model_run_dir) / RUN
+        path = stack.enter_context(local_output(fn_args.model_run_dir)) / RUN
+    elif is_remote(given):
+        raise UsageError(
+            f"run_folder is {given}, but a training that is to go on later must lie in a folder "
+            "of the machine, or of a disk that it mounts."
+        )
     else:  # other settings or other data are another run
         path = Path(given) / training_fingerprint(config, dataset)[:16]
     return RunFolder.open_for_training(path, resume=True)
