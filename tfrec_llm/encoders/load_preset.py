@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tfrec_llm.encoders.older_keras_hub import readable_folder
 from tfrec_llm.encoders.presets import MINILM_INSTALL, ResolvedPreset, read_json
 from tfrec_llm.errors import EncoderError
 from tfrec_llm.keras_api import keras
@@ -14,30 +15,31 @@ from tfrec_llm.keras_api import keras
 def load_preset(preset: ResolvedPreset, precision: str = "float32") -> tuple[Any, Any]:
     """Loads the tokenizer and the backbone of a preset, from safetensors or HDF5 only.
 
-    A T5 comes as its encoder and a Gemma 3 text embedder with its projections (`EncoderPart`), so
-    every backbone has the inputs `token_ids` and `padding_mask`. The tokenizer marks the edges of
-    a text as the model was trained on them: no start token for T5 (nor Qwen3, which has none),
-    and Qwen3's end of a document, `<|endoftext|>`, rather than that of a chat turn.
+        A T5 comes as its encoder and a Gemma 3 text embedder with its projections (`EncoderPart`), so
+        every backbone has the inputs `token_ids` and `padding_mask`. The tokenizer marks the edges of
+        a text as the model was trained on them: no start token for T5 (nor Qwen3, which has none),
+        and Qwen3's end of a document, `<|endoftext|>`, rather than that of a chat turn.
 
-    Two things that keras-nlp converts amiss from Hugging Face folders are put right: uncased
-    WordPiece models expect texts without accents (an accented word becomes unknown otherwise),
-    and BERT there uses the exact GELU. The latter is left approximate in bfloat16, whose
-    rounding is far coarser and where it costs a quarter of the speed.
+        Two things that keras-nlp converts amiss from Hugging Face folders are put right: uncased
+        WordPiece models expect texts without accents (an accented word becomes unknown otherwise),
+        and BERT there uses the exact GELU. The latter is left approximate in bfloat16, whose
+        rounding is far coarser and where it costs a quarter of the speed.
 
-    Args:
-        preset: what `resolve_preset` returned.
-        precision: dtype policy of the backbone, "float32" or "mixed_bfloat16".
+        Args:
+            preset: what `resolve_preset` returned.
+            precision: dtype policy of the backbone, "float32" or "mixed_bfloat16".
 
-    Returns: the keras-nlp tokenizer and backbone.
-    Raises: EncoderError when the preset cannot be fetched or read, or its parts do not fit.
+        Returns: the keras-nlp tokenizer and backbone.
+        Raises: EncoderError when the preset cannot be fetched or read, or its parts do not fit.
 
-    Example:
-        >>> import tempfile
-        >>> from tfrec_llm.encoders.presets import resolve_preset
-        >>> from tfrec_llm.testing.tiny_models import tiny_preset
-        >>> tokenizer, backbone = load_preset(resolve_preset(tiny_preset(tempfile.mkdtemp())))
-        >>> type(tokenizer).__name__, type(backbone).__name__
-        ('BertTokenizer', 'BertBackbone')
+        Example:
+            >>> import tempfile
+            >>> from tfrec_llm.encoders.older_keras_hub import readable_folder
+    from tfrec_llm.encoders.presets import resolve_preset
+            >>> from tfrec_llm.testing.tiny_models import tiny_preset
+            >>> tokenizer, backbone = load_preset(resolve_preset(tiny_preset(tempfile.mkdtemp())))
+            >>> type(tokenizer).__name__, type(backbone).__name__
+            ('BertTokenizer', 'BertBackbone')
     """
     from tfrec_llm.keras_api import keras_nlp
 
@@ -71,8 +73,11 @@ def _tokenizer_options(preset: ResolvedPreset) -> dict[str, bool]:
 
 
 def _from_preset(load: Callable[..., Any], preset: ResolvedPreset, **options: Any) -> Any:
+    from tfrec_llm.keras_api import keras_nlp
+
     try:
-        return load(preset.location, **options)
+        with readable_folder(preset, keras_nlp.__version__) as location:
+            return load(location, **options)
     except Exception as error:  # keras-nlp and its hubs raise errors of many kinds
         if preset.kind == "hub" and isinstance(error, OSError):
             raise EncoderError(_out_of_reach(preset.name, error)) from error
