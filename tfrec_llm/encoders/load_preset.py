@@ -15,31 +15,30 @@ from tfrec_llm.keras_api import keras
 def load_preset(preset: ResolvedPreset, precision: str = "float32") -> tuple[Any, Any]:
     """Loads the tokenizer and the backbone of a preset, from safetensors or HDF5 only.
 
-        A T5 comes as its encoder and a Gemma 3 text embedder with its projections (`EncoderPart`), so
-        every backbone has the inputs `token_ids` and `padding_mask`. The tokenizer marks the edges of
-        a text as the model was trained on them: no start token for T5 (nor Qwen3, which has none),
-        and Qwen3's end of a document, `<|endoftext|>`, rather than that of a chat turn.
+    A T5 comes as its encoder and a Gemma 3 text embedder with its projections (`EncoderPart`), so
+    every backbone has the inputs `token_ids` and `padding_mask`. The tokenizer marks the edges of
+    a text as the model was trained on them: no start token for T5 (nor Qwen3, which has none),
+    and Qwen3's end of a document, `<|endoftext|>`, rather than that of a chat turn.
 
-        Two things that keras-nlp converts amiss from Hugging Face folders are put right: uncased
-        WordPiece models expect texts without accents (an accented word becomes unknown otherwise),
-        and BERT there uses the exact GELU. The latter is left approximate in bfloat16, whose
-        rounding is far coarser and where it costs a quarter of the speed.
+    Two things that keras-nlp converts amiss from Hugging Face folders are put right: uncased
+    WordPiece models expect texts without accents (an accented word becomes unknown otherwise),
+    and BERT there uses the exact GELU. The latter is left approximate in bfloat16, whose
+    rounding is far coarser and where it costs a quarter of the speed.
 
-        Args:
-            preset: what `resolve_preset` returned.
-            precision: dtype policy of the backbone, "float32" or "mixed_bfloat16".
+    Args:
+        preset: what `resolve_preset` returned.
+        precision: dtype policy of the backbone, "float32" or "mixed_bfloat16".
 
-        Returns: the keras-nlp tokenizer and backbone.
-        Raises: EncoderError when the preset cannot be fetched or read, or its parts do not fit.
+    Returns: the keras-nlp tokenizer and backbone.
+    Raises: EncoderError when the preset cannot be fetched or read, or its parts do not fit.
 
-        Example:
-            >>> import tempfile
-            >>> from tfrec_llm.encoders.older_keras_hub import readable_folder
-    from tfrec_llm.encoders.presets import resolve_preset
-            >>> from tfrec_llm.testing.tiny_models import tiny_preset
-            >>> tokenizer, backbone = load_preset(resolve_preset(tiny_preset(tempfile.mkdtemp())))
-            >>> type(tokenizer).__name__, type(backbone).__name__
-            ('BertTokenizer', 'BertBackbone')
+    Example:
+        >>> import tempfile
+        >>> from tfrec_llm.encoders.presets import resolve_preset
+        >>> from tfrec_llm.testing.tiny_models import tiny_preset
+        >>> tokenizer, backbone = load_preset(resolve_preset(tiny_preset(tempfile.mkdtemp())))
+        >>> type(tokenizer).__name__, type(backbone).__name__
+        ('BertTokenizer', 'BertBackbone')
     """
     from tfrec_llm.keras_api import keras_nlp
 
