@@ -128,7 +128,7 @@ def test_ids_that_csv_reads_as_numbers_stop_the_pipeline_before_training(
 
     run = another_run(tmp_path)
     run.tables = write_shop(tmp_path / "data", item_ids_are_numbers=True)
-    with pytest.raises(DataError, match=r"`items`.*`item_id`.*INT"):
+    with pytest.raises(DataError, match=r"`item_id`: .*BYTES but got INT"):
         run_pipeline(run.pipeline(enable_cache=False))
     assert not run.outputs("Trainer", "model")
     assert not run.pushed
