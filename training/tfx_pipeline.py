@@ -23,6 +23,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("config", help="YAML of `tfrec-llm train`, with data.source: tables")
     parser.add_argument("--root", required=True, help="folder for artifacts and metadata")
     parser.add_argument("--push-to", required=True, help="folder of versions that a server watches")
+    parser.add_argument("--metadata", help="sqlite file of the runs; metadata.db in the root")
     parser.add_argument("--schemas", help="folder of curated schemas")
     parser.add_argument(
         "--at-least",
@@ -43,6 +44,11 @@ def main(arguments: list[str] | None = None) -> int:
         data = config.data
         if data.items is None or data.interactions is None:
             raise UsageError(f"{given.config}: a pipeline needs data.items and data.interactions.")
+        if "://" in given.root and not (given.metadata or given.compile):
+            raise UsageError(
+                f"--root {given.root} is not on this machine, where the metadata of a run must lie: "
+                "name a file by --metadata FILE."
+            )
         rules = BlessingRules(at_least=dict(map(_rule, given.at_least)))
         # Not above: what is wrong with the arguments is told before TFX is loaded.
         from tfrec_llm.pipelines.on_tfx import pipeline as tfx_pipeline
@@ -53,7 +59,7 @@ def main(arguments: list[str] | None = None) -> int:
             config,
             pipeline_root=given.root,
             push_to=given.push_to,
-            metadata=None if given.compile else Path(given.root) / "metadata.db",
+            metadata=None if given.compile else given.metadata or Path(given.root) / "metadata.db",
             schemas=given.schemas,
             rules=rules,
             server=given.server,

@@ -10,9 +10,14 @@ from __future__ import annotations
 import importlib.util
 
 from tfrec_llm.errors import MissingPackageError
-from tfrec_llm.keras_api import tf_text  # noqa: F401 - registers the ops of tokenizers
 
 if importlib.util.find_spec("tfx") is None:
-    raise MissingPackageError("tfx", "A TFX pipeline", "tfx")
+    raise MissingPackageError(
+        "tfx",
+        "A TFX pipeline, in an environment of its own with Python 3.10 (make tfx-install),",
+        "tfx",
+    )
+from tfrec_llm.keras_api import tf_text  # noqa: E402, F401 - registers the ops of tokenizers
+
 if importlib.util.find_spec("scann") is not None:
     import scann  # noqa: F401 - registers its ops
