@@ -46,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
             raise UsageError(f"{given.config}: a pipeline needs data.items and data.interactions.")
         if "://" in given.root and not (given.metadata or given.compile):
             raise UsageError(
-                f"--root {given.root} is not on this machine, where the metadata of a run must lie: "
+                f"--root {given.root} is not on this machine, where metadata must lie: "
                 "name a file by --metadata FILE."
             )
         rules = BlessingRules(at_least=dict(map(_rule, given.at_least)))
