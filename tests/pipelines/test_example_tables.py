@@ -4,7 +4,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tfrec_llm.config.run_config import DataSection
@@ -24,6 +24,7 @@ def batch(**columns: list[Any]) -> dict[str, list[Any]]:
     return columns
 
 
+@settings(deadline=None, max_examples=30)
 @given(st.randoms(use_true_random=False), st.integers(1, 6))
 def test_neither_the_order_of_records_nor_their_batches_change_what_is_held_out(
     random: Any, size: int
