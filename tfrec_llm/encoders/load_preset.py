@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tfrec_llm.encoders.older_keras_hub import readable_folder
 from tfrec_llm.encoders.presets import MINILM_INSTALL, ResolvedPreset, read_json
 from tfrec_llm.errors import EncoderError
 from tfrec_llm.keras_api import keras
@@ -71,8 +72,11 @@ def _tokenizer_options(preset: ResolvedPreset) -> dict[str, bool]:
 
 
 def _from_preset(load: Callable[..., Any], preset: ResolvedPreset, **options: Any) -> Any:
+    from tfrec_llm.keras_api import keras_nlp
+
     try:
-        return load(preset.location, **options)
+        with readable_folder(preset, keras_nlp.__version__) as location:
+            return load(location, **options)
     except Exception as error:  # keras-nlp and its hubs raise errors of many kinds
         if preset.kind == "hub" and isinstance(error, OSError):
             raise EncoderError(_out_of_reach(preset.name, error)) from error

@@ -1,0 +1,1 @@
+"""TFX components of this package; each module holds one."""
