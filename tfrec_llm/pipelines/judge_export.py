@@ -13,6 +13,7 @@ from tfrec_llm.baselines.popularity import Popularity
 from tfrec_llm.config.run_config import RunConfig
 from tfrec_llm.data.catalogue import Catalogue
 from tfrec_llm.data.schema import Dataset
+from tfrec_llm.data.shards.streamed_interactions import as_frame
 from tfrec_llm.data.splits import Split, split
 from tfrec_llm.evaluation.recommender import Recommender
 from tfrec_llm.evaluation.report import build_metrics
@@ -92,7 +93,7 @@ def judge_export(
         draw = child_generator(config.train.seed, "test sample")
         queries = queries.take(np.sort(draw.choice(len(queries), most, replace=False)))
     fitted_on = parts.train_and_validation if config.train.refit else parts.train
-    interactions = Interactions.from_frame(fitted_on, len(catalogue))
+    interactions = Interactions.from_frame(as_frame(fitted_on), len(catalogue))
     models: list[Recommender] = [
         ExportScorer(export, catalogue),
         Popularity().fit(interactions),
