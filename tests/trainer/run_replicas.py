@@ -27,7 +27,6 @@ if "mirrored" in sys.argv:
     )
 
 from conftest import DIM, FEATURE_DIM, NUM_ITEMS, PlantedWorld  # noqa: E402
-
 from tfrec_llm.models.two_tower_model import TwoTowerModel  # noqa: E402
 from tfrec_llm.progress import Silent  # noqa: E402
 from tfrec_llm.towers.item_tower import ItemTower  # noqa: E402
