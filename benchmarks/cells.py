@@ -31,7 +31,7 @@ from tfrec_llm.config.run_config import RunConfig
 from tfrec_llm.data.catalogue import Catalogue
 from tfrec_llm.data.queries import Queries
 from tfrec_llm.data.schema import Dataset
-from tfrec_llm.data.splits import Split, split
+from tfrec_llm.data.splits import Split
 from tfrec_llm.errors import TfrecLlmError, UsageError
 from tfrec_llm.evaluation.bootstrap import bootstrap_intervals
 from tfrec_llm.evaluation.ndcg import ndcg_at_k
@@ -41,7 +41,6 @@ from tfrec_llm.evaluation.slices import query_slices
 from tfrec_llm.evaluation.top_k import tie_order
 from tfrec_llm.files import atomic_file
 from tfrec_llm.progress import Progress
-from tfrec_llm.seeds import child_generator
 
 CONFIGS = Path(__file__).parent / "configs"
 TRAINED = "trained"  # the model that a run trains, whatever it is called in the report
@@ -203,24 +202,12 @@ class _TestCases:
 
 def _test_cases(config: RunConfig) -> _TestCases:
     """Returns what a run with this configuration is measured on."""
-    from tfrec_llm.workflows.build import read_dataset
+    from tfrec_llm.workflows.build import measured_queries, read_dataset, split_dataset
 
     dataset = read_dataset(config.data)
     catalogue = Catalogue(dataset.items)
-    parts = split(
-        dataset,
-        catalogue,
-        protocol=config.split.protocol,
-        cold_user_share=config.split.cold_user_share,
-        cold_item_share=config.split.cold_item_share,
-        test_share=config.split.test_share,
-        train_share=config.split.train_share,
-        seed=config.train.seed,
-    )
-    queries, most = parts.test, config.evaluate.max_users
-    if most is not None and len(queries) > most:  # the same sample as workflows/evaluate.py draws
-        generator = child_generator(config.train.seed, "test sample")
-        queries = queries.take(np.sort(generator.choice(len(queries), most, replace=False)))
+    parts = split_dataset(config, dataset, catalogue)
+    queries = measured_queries(config, parts)
     fitted_on = parts.train_and_validation["item_number"].to_numpy()
     counts = np.bincount(fitted_on, minlength=len(catalogue))
     return _TestCases(dataset, catalogue, parts, queries, counts)

@@ -37,7 +37,6 @@ from tfrec_llm.evaluation.recall import recall_at_k
 from tfrec_llm.evaluation.recommended_lists import target_ranks, unseen_scores
 from tfrec_llm.evaluation.top_k import tie_order, top_k
 from tfrec_llm.files import atomic_file
-from tfrec_llm.seeds import child_generator
 
 K = 10
 SHARES = (0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9)
@@ -178,7 +177,7 @@ def candidates_of(run: Path, width: int, categories: str | None) -> tuple[Candid
     from tfrec_llm.fusion.padding_mask import mean_of_tokens
     from tfrec_llm.models.retrieval_scorer import RetrievalScorer
     from tfrec_llm.serving.trained import TrainedModel
-    from tfrec_llm.workflows.build import prepare, read_dataset
+    from tfrec_llm.workflows.build import measured_queries, prepare, read_dataset
     from tfrec_llm.workflows.run_folder import RunFolder
 
     folder = RunFolder.open_trained(run)
@@ -192,11 +191,8 @@ def candidates_of(run: Path, width: int, categories: str | None) -> tuple[Candid
         raise DataError(f"The data of {run} changed since it was evaluated. Evaluate it again.")
     trained = TrainedModel.load(folder.model)
     prepared = prepare(config, dataset, trained.encoder)
-    parts, seed = prepared.split, config.train.seed
-    queries, most = parts.test, config.evaluate.max_users
-    if most is not None and len(queries) > most:  # the same sample as workflows/evaluate.py draws
-        rows = child_generator(seed, "test sample").choice(len(queries), most, replace=False)
-        queries = queries.take(np.sort(rows))
+    parts = prepared.split
+    queries = measured_queries(config, parts)
     model = RetrievalScorer(
         trained.model,
         prepared.item_features,
@@ -238,7 +234,7 @@ def candidates_of(run: Path, width: int, categories: str | None) -> tuple[Candid
     return found, (
         f"**{data['name']}**, {metrics['protocol']['split']}: {data['users']} users, "
         f"{data['items']} items, {data['interactions']} interactions, sha256 of the tables "
-        f"`{data['sha256'][:16]}…`, seed {seed}, {len(queries)} test cases; the best {K} of the "
+        f"`{data['sha256'][:16]}…`, seed {config.train.seed}, {len(queries)} test cases; the best {K} of the "
         f"first {width} items of {model.name}. Intra-list "
         f"distance by {'the texts' if has_texts else 'the item embeddings'}; in brackets 95 % "
         "intervals by bootstrap over users, of the change pair by pair."

@@ -11,6 +11,7 @@ from tfrec_llm.config.run_config import DataSection
 from tfrec_llm.data.schema import Dataset
 from tfrec_llm.data.tables import read_tables
 from tfrec_llm.errors import DataError
+from tfrec_llm.workflows.build import reading_options
 
 TABLES = ("items", "interactions", "users")
 
@@ -134,14 +135,6 @@ def dataset_of_tables(tables: Mapping[str, pl.DataFrame], data: DataSection) -> 
         tables["items"],
         tables["interactions"],
         tables.get("users"),
-        item_id=columns.item_id,
-        item_text=columns.item_text,
-        user_id=columns.user_id,
-        user_text=columns.user_text,
-        timestamp=columns.timestamp,
-        rating=columns.rating,
-        min_rating=data.min_rating,
-        ordered=data.ordered,
-        max_quarantined_share=data.max_quarantined_share,
+        **reading_options(data),
         name="pipeline",
     )

@@ -6,22 +6,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from tfrec_llm.baselines.interactions import Interactions
 from tfrec_llm.baselines.popularity import Popularity
 from tfrec_llm.config.run_config import RunConfig
 from tfrec_llm.data.catalogue import Catalogue
 from tfrec_llm.data.schema import Dataset
 from tfrec_llm.data.shards.streamed_interactions import as_frame
-from tfrec_llm.data.splits import Split, split
+from tfrec_llm.data.splits import Split
 from tfrec_llm.evaluation.recommender import Recommender
 from tfrec_llm.evaluation.report import build_metrics
 from tfrec_llm.evaluation.retrieval_evaluator import evaluate_model
 from tfrec_llm.pipelines.blessing_rules import BlessingRules
 from tfrec_llm.pipelines.export_scorer import ExportScorer
 from tfrec_llm.progress import Progress
-from tfrec_llm.seeds import child_generator
+from tfrec_llm.workflows.build import measured_queries, split_dataset
 from tfrec_llm.workflows.versions import package_versions
 
 
@@ -52,16 +50,7 @@ def held_out(config: RunConfig, dataset: Dataset) -> tuple[Catalogue, Split]:
         dataset: the checked tables.
     """
     catalogue = Catalogue(dataset.items)
-    return catalogue, split(
-        dataset,
-        catalogue,
-        protocol=config.split.protocol,
-        cold_user_share=config.split.cold_user_share,
-        cold_item_share=config.split.cold_item_share,
-        test_share=config.split.test_share,
-        train_share=config.split.train_share,
-        seed=config.train.seed,
-    )
+    return catalogue, split_dataset(config, dataset, catalogue)
 
 
 def judge_export(
@@ -88,10 +77,7 @@ def judge_export(
     Returns: `Judgement`.
     """
     catalogue, parts = held_out(config, dataset)
-    queries, most = parts.test, config.evaluate.max_users
-    if most is not None and len(queries) > most:  # the sample of `tfrec-llm evaluate`
-        draw = child_generator(config.train.seed, "test sample")
-        queries = queries.take(np.sort(draw.choice(len(queries), most, replace=False)))
+    queries = measured_queries(config, parts)
     fitted_on = parts.train_and_validation if config.train.refit else parts.train
     interactions = Interactions.from_frame(as_frame(fitted_on), len(catalogue))
     models: list[Recommender] = [

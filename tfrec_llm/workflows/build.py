@@ -12,6 +12,7 @@ import polars as pl
 
 from tfrec_llm.config.run_config import DataSection, RunConfig
 from tfrec_llm.data.catalogue import Catalogue
+from tfrec_llm.data.queries import Queries
 from tfrec_llm.data.readers import READERS
 from tfrec_llm.data.schema import Dataset
 from tfrec_llm.data.shards.sharded_dataset import ShardedDataset, read_shards
@@ -34,7 +35,7 @@ from tfrec_llm.keras_api import keras
 from tfrec_llm.models.matrix_factorisation import MatrixFactorisation
 from tfrec_llm.models.two_tower_model import TwoTowerModel
 from tfrec_llm.progress import Progress, Silent
-from tfrec_llm.seeds import child_seed
+from tfrec_llm.seeds import child_generator, child_seed
 from tfrec_llm.text.augment_text import augment_texts
 from tfrec_llm.towers.item_tower import ItemTower
 from tfrec_llm.towers.user_tower import UserTower
@@ -108,22 +109,29 @@ def read_dataset(data: DataSection) -> Dataset | ShardedDataset:
             return READERS["bookshop"](**options)
         return READERS[data.source](data.folder, **options)
     assert data.items is not None and data.interactions is not None
-    columns = data.columns
     return read_tables(
         data.items,
         data.interactions,
         data.users,
-        item_id=columns.item_id,
-        item_text=columns.item_text,
-        user_id=columns.user_id,
-        user_text=columns.user_text,
-        timestamp=columns.timestamp,
-        rating=columns.rating,
-        min_rating=data.min_rating,
-        ordered=data.ordered,
-        max_quarantined_share=data.max_quarantined_share,
+        **reading_options(data),
         name=data.items.stem,
     )
+
+
+def reading_options(data: DataSection) -> dict[str, Any]:
+    """Returns what `read_tables` and `write_shards` are told of tables, but for the files."""
+    columns = data.columns
+    return {
+        "item_id": columns.item_id,
+        "item_text": columns.item_text,
+        "user_id": columns.user_id,
+        "user_text": columns.user_text,
+        "timestamp": columns.timestamp,
+        "rating": columns.rating,
+        "min_rating": data.min_rating,
+        "ordered": data.ordered,
+        "max_quarantined_share": data.max_quarantined_share,
+    }
 
 
 def build_encoder(config: RunConfig, texts: Sequence[str]) -> Encoder:
@@ -194,7 +202,7 @@ def prepare(
     """
     progress = progress or Silent()
     catalogue = Catalogue(dataset.items)
-    parts = _split(config, dataset, catalogue)
+    parts = split_dataset(config, dataset, catalogue)
     with_text = dataset.users.filter(pl.col("text") != "")
     texts = with_text["text"].unique(maintain_order=True).to_list()
     encoder = encoder or build_encoder(config, catalogue.texts)
@@ -212,7 +220,10 @@ def prepare(
     )
 
 
-def _split(config: RunConfig, dataset: Dataset | ShardedDataset, catalogue: Catalogue) -> Split:
+def split_dataset(
+    config: RunConfig, dataset: Dataset | ShardedDataset, catalogue: Catalogue
+) -> Split:
+    """Returns what a run with this configuration trains on, and what it holds out."""
     if isinstance(dataset, ShardedDataset):
         return split_shards(
             dataset,
@@ -233,6 +244,15 @@ def _split(config: RunConfig, dataset: Dataset | ShardedDataset, catalogue: Cata
         train_share=config.split.train_share,
         seed=config.train.seed,
     )
+
+
+def measured_queries(config: RunConfig, parts: Split) -> Queries:
+    """Returns the test cases that are measured: all, or a seeded sample of `evaluate.max_users`."""
+    queries, most = parts.test, config.evaluate.max_users
+    if most is None or len(queries) <= most:
+        return queries
+    generator = child_generator(config.train.seed, "test sample")
+    return queries.take(np.sort(generator.choice(len(queries), most, replace=False)))
 
 
 def with_encoder(

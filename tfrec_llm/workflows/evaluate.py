@@ -22,10 +22,9 @@ from tfrec_llm.files import atomic_file
 from tfrec_llm.fusion.padding_mask import mean_of_tokens
 from tfrec_llm.models.retrieval_scorer import RetrievalScorer
 from tfrec_llm.progress import Progress, Silent
-from tfrec_llm.seeds import child_generator
 from tfrec_llm.serving.model_card import model_card
 from tfrec_llm.serving.trained import TrainedModel
-from tfrec_llm.workflows.build import Prepared, prepare, read_dataset
+from tfrec_llm.workflows.build import Prepared, measured_queries, prepare, read_dataset
 from tfrec_llm.workflows.fine_tuning import prepare_tuned
 from tfrec_llm.workflows.run_folder import RunFolder
 from tfrec_llm.workflows.train_ranker import evaluate_ranker
@@ -106,12 +105,7 @@ def evaluate_prepared(
     """Evaluates on data that is prepared already; see `evaluate`."""
     progress = progress or Silent()
     parts, seed = prepared.split, config.train.seed
-    queries = parts.test
-    if config.evaluate.max_users is not None and len(queries) > config.evaluate.max_users:
-        rows = child_generator(seed, "test sample").choice(
-            len(queries), config.evaluate.max_users, replace=False
-        )
-        queries = queries.take(np.sort(rows))
+    queries = measured_queries(config, parts)
     models: list[Recommender] = [
         RetrievalScorer(
             trained.model,

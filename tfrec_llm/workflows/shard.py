@@ -10,6 +10,7 @@ from tfrec_llm.config.run_config import RunConfig
 from tfrec_llm.data.shards.write_shards import write_shards
 from tfrec_llm.errors import UsageError
 from tfrec_llm.progress import Progress, Silent
+from tfrec_llm.workflows.build import reading_options
 
 
 def shard(
@@ -37,7 +38,7 @@ def shard(
         DataError: when the tables cannot be used.
     """
     progress = progress or Silent()
-    data, columns = config.data, config.data.columns
+    data = config.data
     if data.source != "tables" or data.items is None or data.interactions is None:
         raise UsageError(
             f"Shards are written from data.source tables, not from {data.source}. Name the files "
@@ -51,15 +52,7 @@ def shard(
             data.users,
             out,
             num_shards=num_shards,
-            item_id=columns.item_id,
-            item_text=columns.item_text,
-            user_id=columns.user_id,
-            user_text=columns.user_text,
-            timestamp=columns.timestamp,
-            rating=columns.rating,
-            min_rating=data.min_rating,
-            ordered=data.ordered,
-            max_quarantined_share=data.max_quarantined_share,
+            **reading_options(data),
             name=data.items.stem,
             progress=progress,
         )
