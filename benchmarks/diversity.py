@@ -234,8 +234,8 @@ def candidates_of(run: Path, width: int, categories: str | None) -> tuple[Candid
     return found, (
         f"**{data['name']}**, {metrics['protocol']['split']}: {data['users']} users, "
         f"{data['items']} items, {data['interactions']} interactions, sha256 of the tables "
-        f"`{data['sha256'][:16]}…`, seed {config.train.seed}, {len(queries)} test cases; the best {K} of the "
-        f"first {width} items of {model.name}. Intra-list "
+        f"`{data['sha256'][:16]}…`, seed {config.train.seed}, {len(queries)} test cases; "
+        f"the best {K} of the first {width} items of {model.name}. Intra-list "
         f"distance by {'the texts' if has_texts else 'the item embeddings'}; in brackets 95 % "
         "intervals by bootstrap over users, of the change pair by pair."
     )
