@@ -52,10 +52,11 @@ bench-quality: install  ## quality on public data, hours; try ARGS=--quick first
 tfx-install:  ## make .venv-tfx: Python 3.10 and TFX 1.16, with TensorFlow 2.16
 	@PYTHON='$(PYTHON)' requirements/install.sh $(VENV_TFX) 3.10 requirements/tfx.lock tfx-install
 
-# What is built on TensorFlow and Keras, the fast core of it: CI runs these twice, and has minutes.
-# tests/data and tests/evaluation touch neither; that the rest works together under TensorFlow 2.16
-# is what the pipeline's own tests find out.
+# The fast tests of what is built on TensorFlow and Keras, up to the trained model. Encoders are tried
+# with families that keras-nlp of that time lacks; that an encoder, its export and a server work
+# together under TensorFlow 2.16 is what the pipeline's own tests find out.
 TFX_TESTS := tests/config tests/text tests/fusion tests/losses tests/towers tests/neighbours \
+	tests/models tests/retrieval tests/trainer tests/baselines tests/evaluation tests/diversity \
 	tests/pipelines tests/tfx tfrec_llm/pipelines
 
 tfx-test: tfx-install  ## the fast core of the tests and those of the TFX pipeline, in .venv-tfx
