@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -16,6 +17,11 @@ from tensorflow_serving.apis.get_model_status_pb2 import GetModelStatusResponse
 
 from tfrec_llm.serving.server.loaded_version import LoadedVersion
 from tfrec_llm.serving.server.model_versions import Status
+
+# What asks for fields that hold their default too; protobuf renamed it in its version 5.
+_NEW_NAME = "always_print_fields_with_no_presence"
+_KNOWS_NEW_NAME = _NEW_NAME in inspect.signature(MessageToDict).parameters
+_WITH_DEFAULTS = _NEW_NAME if _KNOWS_NEW_NAME else "including_default_value_fields"
 
 
 def status_response(statuses: Mapping[int, Status]) -> Any:
@@ -41,13 +47,13 @@ def metadata_response(name: str, version: LoadedVersion) -> Any:
 def status_json(statuses: Mapping[int, Status]) -> str:
     """Returns the body of `GET /v1/models/NAME`."""
     response = status_response(statuses)
-    text: str = MessageToJson(response, always_print_fields_with_no_presence=True, indent=1)
+    text: str = MessageToJson(response, **{_WITH_DEFAULTS: True}, indent=1)
     return text
 
 
 def metadata_json(name: str, version: LoadedVersion) -> str:
     """Returns the body of `GET /v1/models/NAME/metadata`."""
-    options = {"always_print_fields_with_no_presence": True, "preserving_proto_field_name": True}
+    options = {_WITH_DEFAULTS: True, "preserving_proto_field_name": True}
     spec = {"name": name, "signature_name": "", "version": str(version.number)}
     signatures = MessageToDict(_signatures(version), **options)
     return json.dumps({"model_spec": spec, "metadata": {"signature_def": signatures}}, indent=1)
