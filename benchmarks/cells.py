@@ -131,12 +131,18 @@ def read_cell(cell: Cell, out: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     result: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    if (result["overrides"], result["model"]) != (list(cell.overrides), cell.model):
+    as_measured = (_settings(result["overrides"]), result["model"])
+    if as_measured != (_settings(cell.overrides), cell.model):
         raise UsageError(
             f"{path} was measured with other settings ({' '.join(result['overrides'])}; now "
             f"{' '.join(cell.overrides)}). Delete it, or give another --out folder."
         )
     return result
+
+
+def _settings(overrides: Sequence[str]) -> dict[str, str]:
+    """Returns key → value as they count: in whatever order keys come, the last value of each."""
+    return dict(override.split("=", 1) for override in overrides)
 
 
 def chosen(cells: Sequence[Cell], patterns: Sequence[str]) -> list[Cell]:

@@ -108,6 +108,13 @@ def test_a_cell_measured_with_other_settings_is_refused(tmp_path: Path) -> None:
         cells.read_cell(cell, tmp_path)
 
 
+def test_settings_of_a_cell_count_in_whatever_order_they_are_given(tmp_path: Path) -> None:
+    stored = {"overrides": ["train.epochs=3", "train.seed=9", "train.seed=7"], "model": "trained"}
+    (tmp_path / "a.json").write_text(json.dumps(stored))
+    cell = cells.Cell("a", "movielens", ("train.seed=7", "train.epochs=3"))
+    assert cells.read_cell(cell, tmp_path) == stored
+
+
 # Figures
 
 

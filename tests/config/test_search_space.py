@@ -110,7 +110,7 @@ def test_a_folder_of_a_language_model_is_relative_to_the_file(tmp_path: Path) ->
 def test_the_default_space_holds_what_the_run_has(changes: dict[str, float]) -> None:
     config = with_settings(RUN, changes, "run")
     space = default_search_space(config)
-    assert len(space) == 10
+    assert len(space) == 11
     assert all(choice.holds(setting(config, key)) for key, choice in space.items())
 
 
@@ -127,12 +127,12 @@ def test_every_value_of_the_default_space_is_allowed() -> None:
         (
             {"model.kind": "matrix_factorisation", "model.loss": "bpr"},
             {
-                *("towers.history", "towers.text_start_share"),
+                *("towers.history", "towers.text_start_share", "towers.item_id_rate"),
                 *("train.temperature", "train.uniform_negatives"),
             },
         ),
         ({"encoder.kind": "none"}, {"towers.item_id_dropout", "towers.text_start_share"}),
-        ({"towers.item_ids": False}, {"towers.item_id_dropout"}),
+        ({"towers.item_ids": False}, {"towers.item_id_dropout", "towers.item_id_rate"}),
         ({"train.start_from": "runs/a"}, {"towers.history", "towers.embedding_dim"}),
     ],
 )

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tfrec_llm.keras_api import tf
+from tfrec_llm.keras_api import keras, tf
 from tfrec_llm.testing.layer_checks import check_layer, randomise
 from tfrec_llm.towers.id_embedding import IdEmbedding
 
@@ -17,7 +17,7 @@ def layer_of(num_items: int, dropout: float = 0.0, seed: int = 0) -> IdEmbedding
 
 def test_it_is_a_sound_layer() -> None:
     numbers = np.array([2, -1, 0, 2], np.int32)
-    check_layer(IdEmbedding(3, 4, dropout=0.3, seed=5), {"item_numbers": numbers})
+    check_layer(IdEmbedding(3, 4, dropout=0.3, seed=5, rate=2.0), {"item_numbers": numbers})
 
 
 def test_it_starts_at_zero_so_at_the_text_alone() -> None:
@@ -30,6 +30,28 @@ def test_known_items_get_their_row_and_unknown_ones_zeros() -> None:
     table = layer.table.numpy()
     found = np.asarray(layer(tf.constant([2, -1, 0, -7])))
     np.testing.assert_array_equal(found, [table[2], [0] * 4, table[0], [0] * 4])
+
+
+def test_a_rate_changes_how_fast_vectors_learn_and_not_what_they_are() -> None:
+    vectors = np.arange(12, dtype=np.float32).reshape(3, 4)
+    moved = {}
+    for rate in (1.0, 8.0):
+        layer = IdEmbedding(3, 4, rate=rate)
+        layer.build()
+        layer.set_vectors(vectors)
+        np.testing.assert_allclose(layer(tf.range(3)), vectors, rtol=1e-6)
+        with tf.GradientTape() as tape:
+            total = tf.reduce_sum(layer(tf.range(3)))
+        gradients = tape.gradient(total, [layer.table.value])
+        keras.optimizers.Adam(0.01).apply(gradients, [layer.table])
+        moved[rate] = np.asarray(layer(tf.range(3))) - vectors
+    np.testing.assert_allclose(moved[8.0], 8 * moved[1.0], rtol=1e-3)
+    np.testing.assert_allclose(moved[1.0], -0.01, rtol=1e-3)
+
+
+def test_a_rate_of_nothing_is_refused() -> None:
+    with pytest.raises(ValueError, match="rate"):
+        IdEmbedding(3, 4, rate=0.0)
 
 
 def test_outside_training_nothing_is_dropped() -> None:

@@ -175,6 +175,9 @@ class TowersSection(Section):
         description="where training starts: click and text likeness in closed form, or nowhere",
     )
     item_id_dropout: Share = 0.4
+    item_id_rate: float = Field(
+        8.0, gt=0.0, description="how many times as fast as the rest the ids of two towers learn"
+    )
     popularity_prior: bool = Field(
         False,
         description="one learned number an item, for being popular; index.popularity_prior says "
@@ -207,7 +210,7 @@ class TrainSection(Section):
 
     batch_size: int = Field(256, ge=2)
     epochs: int = Field(12, ge=0, description="0: the untrained start")
-    learning_rate: float = Field(0.004, gt=0.0)
+    learning_rate: float = Field(0.002, gt=0.0)
     weight_decay: float = Field(0.05, ge=0.0)
     warmup_share: Share = 0.1
     uniform_negatives: int = Field(2048, ge=0)

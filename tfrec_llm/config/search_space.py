@@ -73,6 +73,7 @@ def default_search_space(config: RunConfig) -> SearchSpace:
         "train.learning_rate": Range(0.0005, 0.02, log=True),
         "train.weight_decay": Range(0.001, 0.3, log=True),
         "towers.item_id_dropout": Range(0.0, 0.7),
+        "towers.item_id_rate": Range(1.0, 32.0, log=True),
         "towers.dropout": Range(0.0, 0.6),
         "train.temperature": Range(0.03, 0.3, log=True),
         "train.uniform_negatives": Range(256, 8192, log=True, whole=True),
@@ -83,7 +84,7 @@ def default_search_space(config: RunConfig) -> SearchSpace:
     }
     idle: set[str] = set()
     if config.model.kind == "matrix_factorisation":
-        idle |= {"towers.history", "towers.text_start_share"}
+        idle |= {"towers.history", "towers.text_start_share", "towers.item_id_rate"}
         if config.model.loss != "softmax":
             idle |= {"train.temperature", "train.uniform_negatives"}
     if config.encoder.kind == "none":
@@ -91,7 +92,7 @@ def default_search_space(config: RunConfig) -> SearchSpace:
     if config.towers.start == "random":
         idle.add("towers.text_start_share")
     if not config.towers.item_ids:
-        idle.add("towers.item_id_dropout")
+        idle |= {"towers.item_id_dropout", "towers.item_id_rate"}
     if config.train.start_from is not None:  # its widths and its user tower are taken over
         idle |= {"towers.history", "towers.embedding_dim"}
     return {

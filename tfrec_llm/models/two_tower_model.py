@@ -109,7 +109,8 @@ class TwoTowerModel(keras.Model):
         self.item_tower.text_projection.set_start(start.centre, start.kernel, start.bias)
         if self.item_tower.id_embedding is not None:
             prior = self.embedding_dim - self.item_tower.embedding_dim  # starts from nothing
-            self.item_tower.id_embedding.table.assign(np.pad(start.id_table, [(0, 0), (0, prior)]))
+            ids = np.pad(start.id_table, [(0, 0), (0, prior)])
+            self.item_tower.id_embedding.set_vectors(ids)
 
     def scale_prior(self, share: float) -> None:
         """Keeps that share, in [0, 1], of what items have for being popular."""

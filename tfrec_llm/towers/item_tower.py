@@ -27,6 +27,8 @@ class ItemTower(keras.layers.Layer):
         num_items: int, items with an id part; 0 for a tower of text alone.
         embedding_dim: int, width of the output. Defaults to 128.
         item_id_dropout: float in [0, 1), share of ids dropped in a training step. Defaults to 0.4.
+        item_id_rate: float > 0, how many times as fast as the rest the ids learn, see
+            `IdEmbedding`. Defaults to 1.
         dropout: float in [0, 1), inside the text network. Defaults to 0.3.
         seed: int, of the id drop-out. Defaults to 0.
         pooling: name of a pooling that is learned here, for features that are token vectors;
@@ -60,6 +62,7 @@ class ItemTower(keras.layers.Layer):
         num_items: int,
         embedding_dim: int = 128,
         item_id_dropout: float = 0.4,
+        item_id_rate: float = 1.0,
         dropout: float = 0.3,
         seed: int = 0,
         pooling: str = "none",
@@ -74,6 +77,7 @@ class ItemTower(keras.layers.Layer):
         self.num_items = num_items
         self.embedding_dim = embedding_dim
         self.item_id_dropout = item_id_dropout
+        self.item_id_rate = item_id_rate
         self.dropout = dropout
         self.seed = seed
         self.pooling = pooling
@@ -85,7 +89,7 @@ class ItemTower(keras.layers.Layer):
         self.language_model = language_model
         self.text_projection = TextProjection(embedding_dim, dropout=dropout, name="text")
         self.id_embedding = (
-            IdEmbedding(num_items, self.output_dim, item_id_dropout, seed, name="ids")
+            IdEmbedding(num_items, self.output_dim, item_id_dropout, seed, item_id_rate, name="ids")
             if num_items
             else None
         )
@@ -135,6 +139,7 @@ class ItemTower(keras.layers.Layer):
             "num_items": self.num_items,
             "embedding_dim": self.embedding_dim,
             "item_id_dropout": self.item_id_dropout,
+            "item_id_rate": self.item_id_rate,
             "dropout": self.dropout,
             "seed": self.seed,
             "pooling": self.pooling,

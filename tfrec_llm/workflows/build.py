@@ -391,6 +391,7 @@ def build_model(
             num_items=num_items if towers.item_ids else 0,
             embedding_dim=towers.embedding_dim,
             item_id_dropout=0.0 if config.encoder.kind == "none" else towers.item_id_dropout,
+            item_id_rate=towers.item_id_rate,
             dropout=towers.dropout,
             seed=child_seed(config.train.seed, "item id dropout"),
             popularity_prior=towers.popularity_prior,
