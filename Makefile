@@ -52,15 +52,10 @@ bench-quality: install  ## quality on public data, hours; try ARGS=--quick first
 tfx-install:  ## make .venv-tfx: Python 3.10 and TFX 1.16, with TensorFlow 2.16
 	@PYTHON='$(PYTHON)' requirements/install.sh $(VENV_TFX) 3.10 requirements/tfx.lock tfx-install
 
-# The fast tests of what is built on TensorFlow and Keras, up to the trained model. Encoders are tried
-# with families that keras-nlp of that time lacks; that an encoder, its export and a server work
-# together under TensorFlow 2.16 is what the pipeline's own tests find out.
-TFX_TESTS := tests/config tests/text tests/fusion tests/losses tests/towers tests/neighbours \
-	tests/models tests/retrieval tests/trainer tests/baselines tests/evaluation tests/diversity \
-	tests/pipelines tests/tfx tfrec_llm/pipelines
-
-tfx-test: tfx-install  ## the fast core of the tests and those of the TFX pipeline, in .venv-tfx
-	$(VENV_TFX)/bin/pytest -n 2 --dist loadgroup -m "not slow" $(TFX_TESTS)
+# All fast tests, doctests too. What cannot run there is skipped with its reason, which -rs prints:
+# the mark `needs(requirement, reason)` of tests/conftest.py.
+tfx-test: tfx-install  ## the fast tests and those of the TFX pipeline, in .venv-tfx
+	$(VENV_TFX)/bin/pytest -n 2 --dist loadgroup -m "not slow" -rs
 
 tfx-demo: install tfx-install  ## the TFX pipeline on the bookshop; what it pushes is served by .venv
 	$(VENV_TFX)/bin/python -m tfrec_llm.pipelines.on_tfx.demo --served-by $(BIN)/python

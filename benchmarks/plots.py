@@ -6,11 +6,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-
-matplotlib.use("Agg")
-matplotlib.rcParams |= {"svg.hashsalt": "tfrec_llm", "svg.fonttype": "none", "font.size": 9}
-
 # Colours that stay apart for colour-blind readers (Okabe and Ito).
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 MARKERS = "osD^vP*"
@@ -31,8 +26,7 @@ def line_plot(
 
     Ticks stand at the x values that occur.
     """
-    from matplotlib import pyplot
-
+    pyplot = _pyplot()
     figure, axes = pyplot.subplots(figsize=(6.4, 4.2), layout="constrained")
     ticks = sorted({point[0] for points in series.values() for point in points})
     for number, (name, points) in enumerate(series.items()):
@@ -55,8 +49,7 @@ def interval_plot(
     path: str | Path, groups: Mapping[str, Sequence[Row]], *, title: str, x_label: str
 ) -> Path:
     """Draws one interval a row, rows in named groups, a line at zero, and returns the file."""
-    from matplotlib import pyplot
-
+    pyplot = _pyplot()
     num_lines = sum(len(rows) + 1 for rows in groups.values())
     height = 0.9 + 0.2 * max(num_lines, 1)
     figure, axes = pyplot.subplots(figsize=(6.4, height), layout="constrained")
@@ -95,8 +88,7 @@ def trade_off_plot(
 
     Every point has its 95 % interval; the legend stands in a panel of its own.
     """
-    from matplotlib import pyplot
-
+    pyplot = _pyplot()
     columns = 3
     rows = -(-(len(panels) + 1) // columns)
     figure, grid = pyplot.subplots(
@@ -122,9 +114,19 @@ def trade_off_plot(
     return _write(figure, path)
 
 
-def _write(figure: Any, path: str | Path) -> Path:
+def _pyplot() -> Any:
+    # Not before something is drawn: figures and tables can be had without matplotlib.
+    import matplotlib
+
+    matplotlib.use("Agg")
+    matplotlib.rcParams |= {"svg.hashsalt": "tfrec_llm", "svg.fonttype": "none", "font.size": 9}
     from matplotlib import pyplot
 
+    return pyplot
+
+
+def _write(figure: Any, path: str | Path) -> Path:
+    pyplot = _pyplot()
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, format="svg", metadata={"Date": None, "Creator": None})

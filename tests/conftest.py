@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 from pathlib import Path
 
 import hypothesis
 import pytest
+from packaging.requirements import Requirement
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -16,6 +18,25 @@ hypothesis.settings.register_profile("no_deadline", deadline=None)
 hypothesis.settings.load_profile("no_deadline")
 
 _ROOT = Path(__file__).resolve().parents[1]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Registers the mark of what one of the two environments lacks; both run all other tests."""
+    config.addinivalue_line(
+        "markers", "needs(requirement, reason): skipped, with the reason, where it is not installed"
+    )
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skips a test whose mark `needs` names a package that is not there, or is too old."""
+    for mark in item.iter_markers("needs"):
+        requirement, reason = Requirement(mark.args[0]), mark.args[1]
+        try:
+            installed = importlib.metadata.version(requirement.name)
+        except importlib.metadata.PackageNotFoundError:
+            installed = None
+        if installed is None or not requirement.specifier.contains(installed):
+            pytest.skip(f"needs {requirement} (here: {installed}): {reason}")
 
 
 @pytest.hookimpl(tryfirst=True)  # before the groups are read

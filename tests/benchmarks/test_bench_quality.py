@@ -154,6 +154,7 @@ def test_a_section_tells_data_cost_and_settings(found: dict[str, list[dict[str, 
 
 
 @pytest.mark.slow
+@pytest.mark.needs("matplotlib", "plots are drawn in the main environment")
 def test_the_benchmark_runs_on_the_bookshop_and_goes_on_where_it_was(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

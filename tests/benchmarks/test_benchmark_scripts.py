@@ -172,6 +172,7 @@ def test_the_table_of_the_ablation_says_what_helps_and_what_changed_nothing() ->
 # Plots
 
 
+@pytest.mark.needs("matplotlib", "plots are drawn in the main environment")
 def test_plots_are_written_and_are_the_same_for_the_same_figures(tmp_path: Path) -> None:
     written = []
     for name in ("a", "b"):
@@ -190,6 +191,7 @@ def test_plots_are_written_and_are_the_same_for_the_same_figures(tmp_path: Path)
 
 
 @pytest.mark.slow
+@pytest.mark.needs("matplotlib", "plots are drawn in the main environment")
 def test_both_benchmarks_run_on_the_bookshop(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

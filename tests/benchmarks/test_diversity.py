@@ -78,6 +78,7 @@ def test_diverse_lists_are_less_alike_by_the_vectors_of_the_model(
         assert results[knob, "0.9"]["distance"] > results["none", ""]["distance"] + 0.05
 
 
+@pytest.mark.needs("matplotlib", "plots are drawn in the main environment")
 def test_the_table_and_the_plot_have_every_setting(
     results: dict[tuple[str, str], dict[str, Any]], tmp_path: Path
 ) -> None:
@@ -92,6 +93,7 @@ def test_the_table_and_the_plot_have_every_setting(
         assert label.encode() in written[0]
 
 
+@pytest.mark.needs("matplotlib", "plots are drawn in the main environment")
 def test_a_trade_off_plot_leaves_out_what_has_no_points(tmp_path: Path) -> None:
     panels = {"x": {"empty": [], "full": [(0.1, 0.2, 0.1, 0.3)]}}
     drawn = plots.trade_off_plot(tmp_path / "a.svg", panels, title="t", y_label="y").read_bytes()
@@ -107,6 +109,7 @@ def test_a_run_that_is_not_there_is_one_line_and_exit_code_2(
 
 
 @pytest.mark.slow
+@pytest.mark.needs("matplotlib", "plots are drawn in the main environment")
 def test_the_benchmark_runs_on_a_small_shop_and_agrees_with_the_evaluation(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

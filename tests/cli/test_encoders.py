@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from tfrec_llm.cli.main import main
+from tfrec_llm.workflows import encoders as workflow
 
 
 def run(*arguments):
@@ -50,7 +51,39 @@ def test_the_table_shows_every_name_uncut(capsys):
     assert "electra_small_discriminator_uncased_en" in shown and "licence" in shown
 
 
-def test_a_suggestion_says_what_to_set_and_why(capsys):
+@pytest.fixture(params=["0.25.1", "0.32.0"])
+def keras_nlp_version(request, monkeypatch, tmp_path):
+    """Each of the two, whichever is installed, and a machine that keeps no copy of a model."""
+    monkeypatch.setattr(workflow, "installed_keras_nlp", lambda: request.param)
+    monkeypatch.setattr(workflow, "where_at_hand", lambda name: None)
+    return request.param
+
+
+def test_a_preset_that_needs_a_newer_keras_nlp_is_marked(keras_nlp_version, capsys):
+    assert main(["encoders", "--json"]) == 0
+    models = {model["name"]: model for model in json.loads(capsys.readouterr().out)["encoders"]}
+    assert models["bert_base_zh"]["usable"]
+    assert models["bge_m3"]["usable"] == (keras_nlp_version == "0.32.0")
+    assert models["bge_m3"]["since"] == "0.30"
+    assert main(["encoders"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert ("bge_m3 (0.30)" in shown) == (keras_nlp_version == "0.25.1")
+    assert ("(0.30) needs keras-nlp 0.30" in shown) == (keras_nlp_version == "0.25.1")
+    assert "bert_base_zh (" not in shown
+
+
+def test_a_better_model_of_a_newer_keras_nlp_is_told(monkeypatch, capsys):
+    monkeypatch.setattr(workflow, "installed_keras_nlp", lambda: "0.25.1")
+    monkeypatch.setattr(workflow, "where_at_hand", lambda name: None)
+    assert main(["encoders", "--suggest", "--items", "2000", "--language", "zh"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith("encoder.preset: qwen3_embedding_0.6b_en\n")
+    assert "With keras-nlp 0.30 or newer bge_base_v1.5_zh would be taken" in shown
+    assert "keras-nlp 0.25.1 is installed" in shown
+
+
+def test_a_suggestion_says_what_to_set_and_why(monkeypatch, capsys):
+    monkeypatch.setattr(workflow, "installed_keras_nlp", lambda: "0.32.0")
     assert main(["encoders", "--suggest", "--items", "2000", "--language", "zh"]) == 0
     shown = capsys.readouterr().out
     assert shown.startswith("encoder.preset: bge_base_v1.5_zh\nencoder.pooling: cls\n")

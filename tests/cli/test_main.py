@@ -221,8 +221,10 @@ def test_an_internal_error_shows_its_traceback_with_debug_alone() -> None:
 
 
 def test_an_interrupt_from_the_keyboard_ends_with_130() -> None:
+    # What a shell runs in its background inherits that interrupts are ignored.
+    heeded = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
     with subprocess.Popen(
-        [sys.executable, "-c", WITH_FAULTY_VERBS, "wait"],
+        [sys.executable, "-c", heeded + WITH_FAULTY_VERBS, "wait"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

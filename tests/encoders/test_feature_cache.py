@@ -229,6 +229,7 @@ def let_go(*children):
         child.stdin.flush()
 
 
+@pytest.mark.slow
 def test_a_killed_run_keeps_its_blocks_and_is_resumed(encoder, tiny_folder, tmp_path):
     child = start_child(tiny_folder, tmp_path, 0.2)
     let_go(child)
@@ -249,6 +250,7 @@ def test_a_killed_run_keeps_its_blocks_and_is_resumed(encoder, tiny_folder, tmp_
     assert not list(folder.glob(".block-*"))
 
 
+@pytest.mark.slow
 def test_two_processes_share_the_work_and_the_result(encoder, tiny_folder, tmp_path):
     children = [start_child(tiny_folder, tmp_path, 0.05) for _ in range(2)]
     let_go(*children)

@@ -5,8 +5,10 @@ import sys
 
 import pytest
 
+from tfrec_llm.encoders import model_list
 from tfrec_llm.encoders.model_list import (
     MAX_RATE,
+    installed_keras_nlp,
     language_model,
     language_models,
     where_at_hand,
@@ -21,10 +23,22 @@ MODELS = language_models()
 def test_each_model_is_a_preset_of_its_family_with_its_parameters(model):
     from tfrec_llm.keras_api import keras_nlp
 
-    presets = getattr(keras_nlp.models, f"{model.family}Backbone").presets
-    assert presets[model.name]["metadata"]["params"] == model.num_parameters
     assert f"{model.family}Backbone" in FAMILIES
+    presets = getattr(keras_nlp.models, f"{model.family}Backbone").presets
+    if not model.is_in(keras_nlp.__version__):
+        assert model.name not in presets
+        return
+    stated = presets[model.name]["metadata"]["params"]
+    # Before 0.29.1 keras-nlp stated 0 for T5.
+    assert stated == model.num_parameters or (model.family == "T5" and stated == 0)
     assert resolve_preset(model.name).name == model.name
+
+
+def test_the_version_is_that_of_the_keras_nlp_that_is_imported():
+    from tfrec_llm.keras_api import keras_nlp
+
+    assert installed_keras_nlp() == keras_nlp.__version__
+    assert language_model("bge_m3").is_in("0.30.0") and not language_model("bge_m3").is_in("0.29.1")
 
 
 def test_names_are_unique_and_sorted_by_size():
@@ -71,6 +85,16 @@ def test_a_preset_in_the_cache_of_keras_nlp_is_at_hand(tmp_path, monkeypatch):
     assert where_at_hand("bert_base_zh") is None  # begun, not whole
     (folder / "3.complete").touch()
     assert where_at_hand("bert_base_zh") == "cache of keras-nlp"
+
+
+def test_a_copy_of_a_preset_that_this_keras_nlp_does_not_know_is_not_at_hand(tmp_path, monkeypatch):
+    monkeypatch.setenv("KAGGLEHUB_CACHE", str(tmp_path))
+    folder = tmp_path / "models" / "keras" / "bge" / "keras" / "bge_m3"
+    folder.mkdir(parents=True)
+    (folder / "1.complete").touch()
+    for version, place in (("0.30.0", "cache of keras-nlp"), ("0.25.1", None)):
+        monkeypatch.setattr(model_list, "installed_keras_nlp", lambda version=version: version)
+        assert where_at_hand("bge_m3") == place
 
 
 def test_listing_and_suggesting_load_no_tensorflow():

@@ -7,7 +7,8 @@ import pytest
 from tfrec_llm.encoders import load_preset as load_module
 from tfrec_llm.encoders import presets as presets_module
 from tfrec_llm.encoders.load_preset import load_preset
-from tfrec_llm.encoders.presets import REFUSED, resolve_preset
+from tfrec_llm.encoders.model_list import installed_keras_nlp, language_models
+from tfrec_llm.encoders.presets import FAMILIES, REFUSED, resolve_preset
 from tfrec_llm.errors import EncoderError
 from tfrec_llm.files import sha256_of_file
 
@@ -59,9 +60,26 @@ def test_minilm_comes_from_the_installed_package(minilm_folder):
     assert found.sha256.startswith("53aa51172d142c89") and found.exact_gelu
 
 
+@pytest.mark.needs("keras-nlp>=0.30", "its hub has no MiniLM before")
 def test_minilm_is_left_to_the_hub_where_the_package_is_absent(monkeypatch):
-    monkeypatch.setattr(presets_module, "_MINILM_PACKAGE", "no_such_package_at_all")
+    without_minilm(monkeypatch)
     assert resolve_preset("all_minilm_l6_v2_en").kind == "hub"
+
+
+def without_minilm(monkeypatch):
+    monkeypatch.setattr(presets_module, "_MINILM_PACKAGE", "no_such_package_at_all")
+
+
+def under_keras_nlp_0_25(monkeypatch):
+    """An older keras-nlp, as far as its version and its names of presets go."""
+    from tfrec_llm.keras_api import keras_nlp
+
+    monkeypatch.setattr(presets_module, "installed_keras_nlp", lambda: "0.25.1")
+    later = {model.name for model in language_models() if not model.is_in("0.25.1")}
+    for family in FAMILIES:
+        backbone = getattr(keras_nlp.models, family)
+        known = {name: it for name, it in backbone.presets.items() if name not in later}
+        monkeypatch.setattr(backbone, "presets", known)
 
 
 def test_a_changed_minilm_is_refused_with_both_digests(tmp_path, monkeypatch):
@@ -125,11 +143,75 @@ def test_a_folder_of_a_refused_family_is_told_why_and_what_to_take(family, tiny_
 
 
 def test_what_is_offered_instead_of_a_refused_family_is_supported():
+    installed = installed_keras_nlp()
+    later = {model.name for model in language_models() if not model.is_in(installed)}
     for _, instead in REFUSED.values():
         names = re.findall(r"[a-z0-9.]+(?:_[a-z0-9.]+)+", instead)
         assert names
-        for name in names:
-            assert resolve_preset(name.rstrip(".")).name
+        for name in {name.rstrip(".") for name in names} - later:
+            assert resolve_preset(name).name == name
+
+
+def test_a_preset_that_came_with_a_newer_keras_nlp_is_told_with_the_ways_out(monkeypatch):
+    under_keras_nlp_0_25(monkeypatch)
+    with pytest.raises(EncoderError) as caught:
+        resolve_preset("mxbai_embed_xsmall_v1_en")
+    message = str(caught.value)
+    assert "came with keras-nlp 0.31, and keras-nlp 0.25.1 is installed" in message
+    assert "(1) install keras-nlp 0.31 or newer" in message
+    assert "(2) give a folder that holds the model" in message
+    assert "(3) take another one of those that `tfrec-llm encoders` lists" in message
+    assert "pip install" not in message
+
+
+def test_minilm_in_a_package_is_found_under_an_older_keras_nlp(monkeypatch, minilm_folder):
+    under_keras_nlp_0_25(monkeypatch)
+    assert resolve_preset("all_minilm_l6_v2_en").location == str(minilm_folder)
+    with pytest.raises(EncoderError, match=r"'@@@'.* Try all_minilm_l6_v2_en\.$"):
+        resolve_preset("@@@")
+    without_minilm(monkeypatch)
+    with pytest.raises(EncoderError) as caught:
+        resolve_preset("all_minilm_l6_v2_en")
+    assert "came with keras-nlp 0.30" in str(caught.value)
+    assert load_module.MINILM_INSTALL in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("bge_m4", r"Did you mean bge_m3 \(bge_m3 needs keras-nlp 0.30 or newer; 0.25.1 is inst"),
+        ("@@@", r"Try all_minilm_l6_v2_en \(all_minilm_l6_v2_en needs keras-nlp 0.30 or newer"),
+        ("bert_bas_zh", r"Did you mean bert_base_zh\?$"),
+        (
+            "bloom_560m_multi",
+            r"Use instead bge_m3 or embedding_gemma3_300m for many languages "
+            r"\(embedding_gemma3_300m needs keras-nlp 0.27 or newer, bge_m3 needs .*; 0.25.1 is ",
+        ),
+        ("bart_base_en", r"Use instead roberta_base_en, or t5_1.1_base, [^(]*$"),
+    ],
+)
+def test_a_better_name_that_needs_a_newer_keras_nlp_is_given_with_that(monkeypatch, name, message):
+    under_keras_nlp_0_25(monkeypatch)
+    without_minilm(monkeypatch)
+    with pytest.raises(EncoderError, match=message):
+        resolve_preset(name)
+
+
+def test_an_older_keras_nlp_would_read_a_gemma3_embedder_as_another_model(
+    monkeypatch, tiny_folder, tmp_path
+):
+    folder = copy_of(tiny_folder, tmp_path)
+    settings = {"is_embedding_model": True, "vision_encoder": None}
+    change_json(folder / "config.json", class_name="Gemma3Backbone", config=settings)
+    monkeypatch.setattr(presets_module, "installed_keras_nlp", lambda: "0.32.0")
+    assert resolve_preset(folder).kind == "keras_folder"
+    monkeypatch.setattr(presets_module, "installed_keras_nlp", lambda: "0.25.1")
+    with pytest.raises(EncoderError, match="reads from 0.26 on, and 0.25.1 is installed"):
+        resolve_preset(folder)
+    part = {"family": "Gemma3Backbone", "whole": settings}  # as TextEncoder.save writes it
+    change_json(folder / "config.json", class_name="EncoderPart", config=part)
+    with pytest.raises(EncoderError, match="reads from 0.26 on"):
+        resolve_preset(folder)
 
 
 def test_a_model_that_reads_images_too_is_refused(tiny_folder, tmp_path):
@@ -222,9 +304,8 @@ def test_a_hub_out_of_reach_is_told_with_three_ways_out(monkeypatch):
         raise ConnectionError("Failed to resolve 'api.kaggle.com'")
 
     monkeypatch.setattr(keras_nlp.models.Tokenizer, "from_preset", unreachable)
-    monkeypatch.setattr(presets_module, "_MINILM_PACKAGE", "no_such_package_at_all")
     with pytest.raises(EncoderError) as caught:
-        load_preset(resolve_preset("all_minilm_l6_v2_en"))
+        load_preset(resolve_preset("bert_base_zh"))
     message = str(caught.value)
     assert "cannot be reached (Failed to resolve 'api.kaggle.com')" in message
     assert load_module.MINILM_INSTALL in message

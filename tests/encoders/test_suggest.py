@@ -84,6 +84,31 @@ def test_chinese_without_a_model_at_hand_points_to_training_one():
     assert any("take bert_base_zh, which is at hand" in line for line in found.changes)
 
 
+@given(num_items=ITEMS, minutes=MINUTES, **CASES)
+def test_what_the_installed_keras_nlp_lacks_is_not_suggested(
+    num_items, minutes, language, device, task
+):
+    options = {"task": task, "minutes": minutes}
+    found = suggest_encoder(num_items, language, device, keras_nlp_version="0.25.1", **options)
+    for model in filter(None, (found.model, found.runner_up)):
+        assert model.is_in("0.25.1")
+    best = suggest_encoder(num_items, language, device, **options)
+    told = [line for line in found.changes if line.startswith("With keras-nlp 0.")]
+    if best.fits and best.model != found.model:
+        assert len(told) == 1 and f"{best.model.since} or newer {best.model.name} would" in told[0]
+    if best.model == found.model:
+        assert not told
+    newest = suggest_encoder(num_items, language, device, keras_nlp_version="0.32.0", **options)
+    assert newest == best
+
+
+def test_a_model_at_hand_is_suggested_under_any_keras_nlp():
+    minilm = "all_minilm_l6_v2_en"
+    options = {"minutes": 60, "keras_nlp_version": "0.25.1"}
+    assert suggest_encoder(200_000, **options).model.name != minilm
+    assert suggest_encoder(200_000, at_hand=[minilm], **options).model.name == minilm
+
+
 def test_a_model_at_hand_is_not_said_to_be_fetched():
     found = suggest_encoder(200_000, minutes=60)
     again = suggest_encoder(200_000, minutes=60, at_hand=[found.model.name])

@@ -43,8 +43,11 @@ def _message(name: str, fields: dict[str, str], nested: dict[str, dict[str, str]
                 added.type = {"bool": 8, "string": 9, "int64": 3}[kind]
             else:
                 added.type, added.type_name = 11, kind
-    pool.Add(file)
-    return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"t.{name}"))
+    pool.AddSerializedFile(file.SerializeToString())
+    found = pool.FindMessageTypeByName(f"t.{name}")
+    if hasattr(message_factory, "GetMessageClass"):
+        return message_factory.GetMessageClass(found)
+    return message_factory.MessageFactory(pool).GetPrototype(found)  # protobuf 3.20, beside TFX
 
 
 _INT, _TEXT = ".google.protobuf.Int64Value", ".google.protobuf.StringValue"

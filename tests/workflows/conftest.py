@@ -61,6 +61,16 @@ def trained_shop(
     return folder
 
 
+@pytest.fixture(scope="session")
+def exported_shop(trained_shop: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The export of that run, loaded once in a process of its own; not to be changed."""
+    from tfrec_llm.workflows.export import export
+
+    folder = tmp_path_factory.mktemp("exported_shop") / "export"
+    export(trained_shop, folder)
+    return folder
+
+
 @pytest.fixture
 def without_fresh_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leaves out the check of an export in a process of its own, which takes seconds."""

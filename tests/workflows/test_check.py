@@ -13,19 +13,11 @@ from tfrec_llm.errors import UsageError
 from tfrec_llm.serving import native_probe
 from tfrec_llm.serving.warmup import WARMUP_FILE
 from tfrec_llm.workflows.check import check
-from tfrec_llm.workflows.export import export
-
-
-@pytest.fixture(scope="module")
-def healthy(trained_shop: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("healthy") / "export"
-    export(trained_shop, folder)
-    return folder
 
 
 @pytest.fixture
-def copied(healthy: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(healthy, tmp_path / "export"))
+def copied(exported_shop: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(exported_shop, tmp_path / "export"))
 
 
 @pytest.fixture
@@ -46,9 +38,9 @@ def by_name(report: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def test_a_healthy_export_is_deployable_on_the_stock_server(
-    healthy: Path, capsys: pytest.CaptureFixture[str]
+    exported_shop: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["check", str(healthy), "--json"]) == 0
+    assert main(["check", str(exported_shop), "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert report["ok"] is True
     assert report["deployable"] == {"stock": True, "with_scann": True}
@@ -61,7 +53,7 @@ def test_a_healthy_export_is_deployable_on_the_stock_server(
     assert report["facts"]["max_k"] == 50
     assert report["facts"]["index"]["kind"] == "brute_force"
     assert report["sizes"]["total"] == sum(
-        path.stat().st_size for path in (healthy / "1").rglob("*") if path.is_file()
+        path.stat().st_size for path in (exported_shop / "1").rglob("*") if path.is_file()
     )
     libraries = {verdict["library"] for verdict in report["ops"]}
     assert libraries == {"tensorflow", "tensorflow-text"}

@@ -58,6 +58,7 @@ def run(streamed: Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_an_untrained_model_is_that_of_the_tables(
     shop_config: Config, streamed: Config, tmp_path: Path
 ) -> None:
@@ -80,6 +81,7 @@ def flat(value: Any) -> list[Any]:
     return [n for v in value.values() for n in flat(v)] if isinstance(value, dict) else [value]
 
 
+@pytest.mark.slow
 def test_a_run_from_shards_is_evaluated_and_exported(
     run: Path, tmp_path: Path, without_fresh_process: None
 ) -> None:
@@ -93,6 +95,7 @@ def test_a_run_from_shards_is_evaluated_and_exported(
     assert len(answer) == 3
 
 
+@pytest.mark.slow
 def test_it_learns_what_a_run_from_tables_learns(
     run: Path, shop_config: Config, tmp_path: Path
 ) -> None:

@@ -52,13 +52,14 @@ class Told:
         pass
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "history",
     [
-        *(
-            pytest.param(kind, marks=pytest.mark.slow)
-            for kind in ("mean", "attention", "gru", "lstm")
-        ),
+        "mean",
+        "attention",
+        "gru",
+        "lstm",
         "transformer",
     ],
 )
@@ -89,6 +90,7 @@ def test_every_kind_of_history_answers_alike_in_memory_and_exported(
         assert len(set(in_memory)) == 20 and not set(taken) & set(in_memory)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("protocol", ["random", "temporal", "cold_items"])
 def test_every_protocol_goes_the_whole_way(
     protocol: str, shop_config: Config, tmp_path: Path
@@ -110,6 +112,7 @@ def test_every_protocol_goes_the_whole_way(
     assert metrics["models"]["popularity"]["cold_items"]["recall@5"] == 0.0
 
 
+@pytest.mark.slow
 def test_hidden_items_are_in_no_training_count(shop_config: Config, tmp_path: Path) -> None:
     train(shop_config("split.protocol=cold_items", "train.epochs=0"), tmp_path / "run")
     items = pl.read_parquet(tmp_path / "run" / "model" / "items.parquet")
@@ -117,6 +120,7 @@ def test_hidden_items_are_in_no_training_count(shop_config: Config, tmp_path: Pa
     assert len(never) == 4 + 2 and {UNREAD, SILENT} <= never
 
 
+@pytest.mark.slow
 def test_the_refit_counts_validation_and_leaves_the_test_out(
     shop_config: Config, tmp_path: Path
 ) -> None:
@@ -136,14 +140,15 @@ def test_no_epoch_keeps_the_closed_form_start(shop_config: Config, tmp_path: Pat
     assert summary["validation_ndcg@10"] == pytest.approx(summary["start"]["validation_ndcg"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("task", "step"),
     [
-        pytest.param("encode texts", 32, marks=pytest.mark.slow),
-        pytest.param("choose start", 2, marks=pytest.mark.slow),
-        pytest.param("select epoch 1", 1, marks=pytest.mark.slow),
+        ("encode texts", 32),
+        ("choose start", 2),
+        ("select epoch 1", 1),
         ("select epoch 2", 2),
-        pytest.param("refit epoch 1", 1, marks=pytest.mark.slow),
+        ("refit epoch 1", 1),
     ],
 )
 def test_a_training_that_ends_anywhere_can_go_on(
@@ -175,6 +180,7 @@ def test_a_training_that_ended_before_its_first_epoch_keeps_its_settings(
         train(shop_config("towers.embedding_dim=4"), tmp_path / "run", resume=True)
 
 
+@pytest.mark.slow
 def test_settings_that_shape_no_weight_may_change_on_the_way(
     shop_config: Config, tmp_path: Path
 ) -> None:
@@ -209,6 +215,7 @@ def test_tables_in_memory_cannot_be_named_in_a_file(shop_config: Config, tmp_pat
         train(config, tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_a_random_start_is_drawn_again_by_a_resume_and_has_no_text_share(
     shop_config: Config, tmp_path: Path
 ) -> None:

@@ -37,6 +37,7 @@ def ranked_shop(
     return folder
 
 
+@pytest.mark.slow
 def test_a_ranker_is_trained_with_the_retriever_and_its_choices_are_told(
     ranked_shop: Path,
 ) -> None:
@@ -50,6 +51,7 @@ def test_a_ranker_is_trained_with_the_retriever_and_its_choices_are_told(
     assert summary["item_tokens_bytes"] == 42 * 6 * 4 * 2
 
 
+@pytest.mark.slow
 def test_the_evaluation_sets_both_rankers_and_the_reranked_lists_beside_the_retriever(
     ranked_shop: Path,
 ) -> None:
@@ -65,6 +67,7 @@ def test_the_evaluation_sets_both_rankers_and_the_reranked_lists_beside_the_retr
     assert metrics["ranking"]["tfidf_logistic"]["uniform_negatives"]["auc"] > 0.9
 
 
+@pytest.mark.slow
 def test_an_exported_ranker_orders_the_candidates_anew(
     ranked_shop: Path, tmp_path: Path, without_fresh_process: None
 ) -> None:
@@ -77,6 +80,7 @@ def test_an_exported_ranker_orders_the_candidates_anew(
     assert not {item["item_id"] for item in items} & set(history)
 
 
+@pytest.mark.slow
 def test_a_loaded_run_serves_the_ranker_that_was_trained(ranked_shop: Path) -> None:
     trained = TrainedModel.load(ranked_shop / "model")
     assert trained.ranker is not None
@@ -88,12 +92,9 @@ def test_a_loaded_run_serves_the_ranker_that_was_trained(ranked_shop: Path) -> N
     )
 
 
-def test_reranking_without_a_ranker_says_what_to_do(
-    trained_shop: Path, tmp_path: Path, without_fresh_process: None
-) -> None:
-    export(trained_shop, tmp_path / "export")
+def test_reranking_without_a_ranker_says_what_to_do(exported_shop: Path) -> None:
     with pytest.raises(UsageError, match="holds no ranker.*ranker.train: true"):
-        recommend(tmp_path / "export", text="space", rerank=True)
+        recommend(exported_shop, text="space", rerank=True)
 
 
 def test_a_ranker_needs_a_language_model(

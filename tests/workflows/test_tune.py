@@ -116,15 +116,18 @@ def without_seconds(folder: Path) -> list[dict[str, str]]:
     return [{k: v for k, v in row.items() if k != "seconds"} for row in rows(folder)]
 
 
+@pytest.mark.slow
 def test_the_folder_holds_what_is_promised_and_nothing_else(tuned: Any) -> None:
     folder, _, _ = tuned
     assert sorted(p.name for p in folder.iterdir() if p.name != ".lock") == FILES
 
 
+@pytest.mark.slow
 def test_the_data_are_prepared_once_for_all_trials(tuned: Any) -> None:
     assert tuned[2] == 1
 
 
+@pytest.mark.slow
 def test_trial_0_is_the_run_as_given_and_the_best_is_no_worse(
     tuned: Any, config: RunConfig, tmp_path: Path
 ) -> None:
@@ -139,6 +142,7 @@ def test_trial_0_is_the_run_as_given_and_the_best_is_no_worse(
     assert best >= summary["given"]["validation_ndcg@10"]
 
 
+@pytest.mark.slow
 def test_training_by_best_yaml_comes_to_the_ndcg_of_the_best_trial(
     tuned: Any, tmp_path: Path
 ) -> None:
@@ -150,6 +154,7 @@ def test_training_by_best_yaml_comes_to_the_ndcg_of_the_best_trial(
     assert training["validation_ndcg@10_by_epoch"] == curve
 
 
+@pytest.mark.slow
 def test_best_yaml_is_the_run_with_the_best_settings_alone_changed(
     tuned: Any, config: RunConfig
 ) -> None:
@@ -161,6 +166,7 @@ def test_best_yaml_is_the_run_with_the_best_settings_alone_changed(
     assert load_config(folder / "best.yaml").model_dump() == expected
 
 
+@pytest.mark.slow
 def test_the_report_tells_best_space_and_every_trial(tuned: Any) -> None:
     folder, summary, _ = tuned
     report = (folder / "report.md").read_text()
@@ -198,6 +204,7 @@ def test_a_search_that_ended_before_its_first_trial_can_begin_again(
     assert tune(config, tmp_path, trials=1, space=SPACE)["trials"]["complete"] == 1
 
 
+@pytest.mark.slow
 def test_an_existing_study_is_not_touched_without_being_asked(
     tuned: Any, config: RunConfig
 ) -> None:
@@ -205,12 +212,14 @@ def test_an_existing_study_is_not_touched_without_being_asked(
         tune(config, tuned[0], trials=4, space=SPACE)
 
 
+@pytest.mark.slow
 def test_a_study_with_its_trials_done_is_told_again(tuned: Any, config: RunConfig) -> None:
     folder, before, _ = tuned
     summary = tune(config, folder, trials=2, space=SPACE, resume=True)
     assert {**summary, "seconds": 0} == {**before, "seconds": 0}
 
 
+@pytest.mark.slow
 def test_another_run_or_space_cannot_go_on_with_it(
     tuned: Any, shop_config: Config, config: RunConfig
 ) -> None:

@@ -55,7 +55,8 @@ def encoders(
     """List language models, or suggest one.
 
     Without --suggest: the presets of keras-nlp that can be an encoder; --language leaves out those
-    that do not read it. The model in use is named in encoder.preset of a run.
+    that do not read it, and those that need a newer keras-nlp than is installed are marked. The
+    model in use is named in encoder.preset of a run.
     """
     from tfrec_llm.workflows import encoders as workflow
 
@@ -93,18 +94,20 @@ def _as_table(models: list[dict[str, Any]]) -> Any:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(
-        caption="texts/s: two cores, float32, texts of 36 tokens; ~ estimated from the work of a "
-        "token. * can be had here without a network.",
-        caption_justify="left",
+    caption = (
+        "texts/s: two cores, float32, texts of 36 tokens; ~ estimated from the work of a token. "
+        "* can be had here without a network."
     )
+    if not all(model["usable"] for model in models):
+        caption += " (0.30) needs keras-nlp 0.30 or newer, which is not installed here."
+    table = Table(caption=caption, caption_justify="left")
     right = ("M", "dim", "MB", "texts/s")
     for heading in ("name", "family", "M", "dim", "reads", "licence", "MB", "texts/s", "good for"):
         justify: Any = "right" if heading in right else "left"
         table.add_column(heading, justify=justify, no_wrap=heading in (*right, "name"))
     for model in models:
         cells = (
-            model["name"] + ("*" if model["at_hand"] else ""),
+            model["name"] + _mark(model),
             model["family"],
             f"{model['parameters_millions']:.0f}",
             str(model["dim"]),
@@ -116,3 +119,9 @@ def _as_table(models: list[dict[str, Any]]) -> Any:
         )
         table.add_row(*map(Text, cells))
     return table
+
+
+def _mark(model: dict[str, Any]) -> str:
+    if not model["usable"]:
+        return f" ({model['since']})"
+    return "*" if model["at_hand"] else ""

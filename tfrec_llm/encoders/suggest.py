@@ -50,6 +50,7 @@ def suggest_encoder(
     task: Task = "retrieval",
     minutes: float = 30.0,
     at_hand: Sequence[str] = (),
+    keras_nlp_version: str | None = None,
 ) -> Suggestion:
     """Suggests a language model from the list.
 
@@ -64,6 +65,8 @@ def suggest_encoder(
         task: "retrieval" (vectors are compared) or "ranking" (a ranker is trained on them).
         minutes: float > 0, time that encoding all items once may take.
         at_hand: names of presets that can be had without a network.
+        keras_nlp_version: that of the installed keras-nlp. Models that came with a later one, and
+            are not at hand, are left out. None: all are considered.
 
     Returns: the suggestion. Larger `num_items` with all else equal never give a slower model.
     Raises: UsageError when an argument is none of the above.
@@ -75,8 +78,10 @@ def suggest_encoder(
         False
     """
     _check(num_items, language, device, task, minutes)
-    candidates = [m for m in language_models() if m.supports(language)]
-    candidates = [m for m in candidates if m.memory_mb <= MEMORY_MB[device]]
+    fitting = [m for m in language_models() if m.supports(language)]
+    fitting = [m for m in fitting if m.memory_mb <= MEMORY_MB[device]]
+    later = [] if keras_nlp_version is None else _later(fitting, keras_nlp_version, at_hand)
+    candidates = [m for m in fitting if m not in later]
 
     def rate(model: LanguageModel) -> float:
         return model.texts_per_second(device)
@@ -91,12 +96,28 @@ def suggest_encoder(
         if fits
         else sorted(candidates, key=lambda m: (rate(m), worth(m)), reverse=True)
     )
+    later = [m for m in later if num_items / rate(m) <= 60 * minutes]
     model, runner_up = ranked[0], ranked[1] if len(ranked) > 1 else None
     needed = num_items / rate(model) / 60
     better = [m for m in candidates if _grade(m, task) > _grade(model, task)]
     reasons = _reasons(model, runner_up, needed, num_items, language, device, task, minutes, fits)
     changes = _changes(model, candidates, better, num_items, language, device, at_hand)
+    if later and (not fits or worth(max(later, key=worth)) > worth(model)):
+        changes += [_newer(max(later, key=worth), str(keras_nlp_version))]
     return Suggestion(model, needed, fits, runner_up, tuple(reasons), tuple(changes))
+
+
+def _later(
+    models: list[LanguageModel], keras_nlp_version: str, at_hand: Sequence[str]
+) -> list[LanguageModel]:
+    return [m for m in models if not m.is_in(keras_nlp_version) and m.name not in at_hand]
+
+
+def _newer(model: LanguageModel, keras_nlp_version: str) -> str:
+    return (
+        f"With keras-nlp {model.since} or newer {model.name} would be taken ({model.good_for}); "
+        f"keras-nlp {keras_nlp_version} is installed, which has no such preset."
+    )
 
 
 def _grade(model: LanguageModel, task: Task) -> int:
