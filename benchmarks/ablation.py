@@ -45,6 +45,8 @@ SETTINGS: dict[str, Any] = {
     "towers.neighbours": 0,
     "towers.text_start_share": 0.4,
     "text.max_tokens": 64,
+    "towers.item_id_rate": 1.0,
+    "train.learning_rate": 0.004,
     "train.epochs": 6,
     "train.patience": 2,
     "train.text_search_weight": 0.2,

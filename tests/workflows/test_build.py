@@ -74,8 +74,15 @@ def test_every_setting_of_training_reaches_the_optimisation(
         "seed": 8,
     }
     config = shop_config(*(f"train.{key}={value}" for key, value in settings.items()))
-    made = optimisation(config, 2)
+    made = optimisation(config, 2, 1000)
     assert {key: getattr(made, key) for key in settings} == settings and made.stop_after == 2
+
+
+@pytest.mark.parametrize(("num_sequences", "size"), [(5, 32), (2400, 100), (50_000, 256)])
+def test_a_batch_that_nobody_sizes_fits_the_data(
+    shop_config: Callable[..., RunConfig], num_sequences: int, size: int
+) -> None:
+    assert optimisation(shop_config("train.batch_size=null"), 1, num_sequences).batch_size == size
 
 
 def test_every_setting_of_the_negatives_reaches_the_model(

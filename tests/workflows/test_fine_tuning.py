@@ -78,7 +78,7 @@ def test_without_a_rate_of_its_own_lora_learns_faster_than_pretrained_weights(
     shop_config: Config,
 ) -> None:
     rates = {
-        mode: optimisation(shop_config(f"encoder.mode={mode}"), 1).encoder_learning_rate
+        mode: optimisation(shop_config(f"encoder.mode={mode}"), 1, 100).encoder_learning_rate
         for mode in ("lora", "last_layers", "full")
     }
     assert rates == {"lora": 2e-4, "last_layers": 2e-5, "full": 2e-5}

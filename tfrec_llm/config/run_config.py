@@ -166,7 +166,7 @@ class ModelSection(Section):
 class TowersSection(Section):
     """The shape of the two towers."""
 
-    embedding_dim: int = Field(128, ge=2, le=2048)
+    embedding_dim: int = Field(256, ge=2, le=2048)
     history: Literal["mean", "attention", "gru", "lstm", "transformer"] = "transformer"
     max_history: int = Field(50, ge=1, le=1000)
     item_ids: bool = True
@@ -208,8 +208,13 @@ class TowersSection(Section):
 class TrainSection(Section):
     """The optimisation."""
 
-    batch_size: int = Field(256, ge=2)
-    epochs: int = Field(12, ge=0, description="0: the untrained start")
+    batch_size: int | None = Field(
+        None,
+        ge=2,
+        description="histories a step; null: a 24th of all, from 32 to 256, since little data needs "
+        "many steps and much data gains nothing from larger ones",
+    )
+    epochs: int = Field(10, ge=0, description="0: the untrained start")
     learning_rate: float = Field(0.002, gt=0.0)
     weight_decay: float = Field(0.05, ge=0.0)
     warmup_share: Share = 0.1

@@ -67,7 +67,7 @@ def default_search_space(config: RunConfig) -> SearchSpace:
 
     Example:
         >>> print(default_search_space(RunConfig(data={"source": "bookshop"}))["train.batch_size"])
-        128, 256, 512
+        null, 32, 64, 128, 256, 512
     """
     space: SearchSpace = {
         "train.learning_rate": Range(0.0005, 0.02, log=True),
@@ -80,7 +80,7 @@ def default_search_space(config: RunConfig) -> SearchSpace:
         "towers.history": Choices(("mean", "attention", "gru", "transformer")),
         "towers.embedding_dim": Choices((64, 128, 256)),
         "towers.text_start_share": Choices((None, 0.0, 0.4, 0.8)),
-        "train.batch_size": Choices((128, 256, 512)),
+        "train.batch_size": Choices((None, 32, 64, 128, 256, 512)),
     }
     idle: set[str] = set()
     if config.model.kind == "matrix_factorisation":
@@ -107,7 +107,7 @@ def setting(config: RunConfig, key: str) -> Any:
 
     Example:
         >>> setting(RunConfig(data={"source": "bookshop"}), "train.epochs")
-        12
+        10
     """
     value = functools.reduce(getattr, key.split("."), config)
     return str(value) if isinstance(value, Path) else value

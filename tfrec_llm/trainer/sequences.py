@@ -76,6 +76,11 @@ class SequenceDataset:
     def __len__(self) -> int:
         return len(self.windows)
 
+    @property
+    def num_sequences(self) -> int:
+        """Returns the number of sequences in an epoch."""
+        return len(self.windows)
+
     def num_batches(self, batch_size: int) -> int:
         """Returns the number of batches in an epoch."""
         return -(-len(self.windows) // batch_size)

@@ -60,6 +60,11 @@ class ShardDataset:
     def __len__(self) -> int:
         return self._num_windows[self._worker]
 
+    @property
+    def num_sequences(self) -> int:
+        """Returns the number of sequences in an epoch, of all workers together."""
+        return sum(self._num_windows)
+
     def num_batches(self, batch_size: int) -> int:
         """Returns the number of batches in an epoch, the same for every worker."""
         return min(-(-count // batch_size) for count in self._num_windows)

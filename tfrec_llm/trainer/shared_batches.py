@@ -40,6 +40,11 @@ class SharedBatches:
         self._width = max_history + 1
         self._workers = workers
 
+    @property
+    def num_sequences(self) -> int:
+        """Returns the number of sequences in an epoch, of all workers together."""
+        return self._own.num_sequences
+
     def num_batches(self, batch_size: int) -> int:
         """Returns the number of batches in an epoch, the same on every worker."""
         return self._own.num_batches(self._share_of(batch_size))

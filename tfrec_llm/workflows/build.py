@@ -434,12 +434,12 @@ def _pooling(config: RunConfig, encoder: Encoder) -> dict[str, Any]:
     return {"pooling": pooling, "pooling_options": options}
 
 
-def optimisation(config: RunConfig, stop_after: int) -> Optimisation:
-    """Returns the settings of one training phase."""
+def optimisation(config: RunConfig, stop_after: int, num_sequences: int) -> Optimisation:
+    """Returns the settings of one training phase over so many histories."""
     train, encoder = config.train, config.encoder
     has_text = encoder.kind != "none"  # else nothing can be told from a text alone
     return Optimisation(
-        batch_size=train.batch_size,
+        batch_size=train.batch_size or min(256, max(32, num_sequences // 24)),
         epochs=train.epochs,
         stop_after=stop_after,
         learning_rate=train.learning_rate,

@@ -193,7 +193,7 @@ def train_dataset(
     if replicas.count > 1:
         progress.message(
             f"{replicas.count} replicas in {replicas.num_workers} processes, "
-            f"{config.train.batch_size} users a step in all"
+            "which share the batch of each step"
         )
     options: dict[str, Any] = {
         "fingerprint": fingerprint,
@@ -422,15 +422,16 @@ def _fit(
 ) -> FitResult:
     clicks = prepared.num_clicks(interactions)
     language_model = language_model_of(model)
+    sequences = sequences_of(
+        interactions, config.towers.max_history, prepared.user_rows, options.get("replicas")
+    )
     return fit(
         model,
-        sequences_of(
-            interactions, config.towers.max_history, prepared.user_rows, options.get("replicas")
-        ),
+        sequences,
         training_features(config, prepared, options["progress"]),
         training_user_features(config, prepared),
         clicks / max(1, int(clicks.sum())),
-        optimisation(config, stop_after),
+        optimisation(config, stop_after, sequences.num_sequences),
         folder=run.path / "checkpoints",
         phase=phase,
         encoder_levels=() if language_model is None else language_model.levels,
