@@ -211,8 +211,8 @@ class TrainSection(Section):
     batch_size: int | None = Field(
         None,
         ge=2,
-        description="histories a step; null: a 24th of all, from 32 to 256, since little data needs "
-        "many steps and much data gains nothing from larger ones",
+        description="histories a step; null: a 24th of all, from 32 to 256: little data needs many "
+        "steps, much data gains nothing from larger ones",
     )
     epochs: int = Field(10, ge=0, description="0: the untrained start")
     learning_rate: float = Field(0.002, gt=0.0)
