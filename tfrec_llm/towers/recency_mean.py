@@ -63,26 +63,24 @@ class RecencyMean(keras.layers.Layer):
         """Averages each prefix of the history."""
         length = tf.shape(history)[1]
         age = tf.range(length)[:, None] - tf.range(length)[None, :]
-        weights = tf.exp(
-            tf.gather(self.log_weights.value, tf.clip_by_value(age, 0, self.max_history - 1))
-        )
-        weights *= tf.cast((age >= 0) & (age < self.max_history), weights.dtype)
+        logs = tf.gather(self.log_weights.value, tf.clip_by_value(age, 0, self.max_history - 1))
+        is_past = (age >= 0) & (age < self.max_history)
         visible = history * tf.cast(history_mask, history.dtype)[..., None]
         if gaps is None or not self.time_gaps:
+            weights = tf.exp(logs) * tf.cast(is_past, logs.dtype)
             return unit_length(tf.einsum("ts,bsd->btd", tf.cast(weights, history.dtype), visible))
-        weights *= self._gap_weights(gaps, history_mask, age >= 0)
+        weights = self._gap_weights(logs, gaps, is_past & history_mask[:, None, :])
         return unit_length(tf.einsum("bts,bsd->btd", tf.cast(weights, history.dtype), visible))
 
-    def _gap_weights(self, gaps: Any, history_mask: Any, is_past: Any) -> Any:
-        """Returns the product of the factors of the gaps after each item, `(batch, t, s)`."""
+    def _gap_weights(self, logs: Any, gaps: Any, is_seen: Any) -> Any:
+        """Returns the weights `(batch, t, s)`; those of t share a factor, as lengths are lost."""
         is_known = tf.not_equal(gaps, UNKNOWN)
         of_gap = tf.where(is_known, tf.gather(self.log_gap_weights.value, gaps), 0.0)
-        passed = tf.cumsum(of_gap, axis=1)
-        logs = tf.where(
-            is_past & history_mask[:, None, :], passed[:, :, None] - passed[:, None, :], 0.0
-        )
-        # A long product overflows; the length of the sum is lost anyway.
-        return tf.exp(logs - tf.stop_gradient(tf.reduce_max(logs, axis=2, keepdims=True)))
+        passed = tf.cumsum(of_gap, axis=1)  # of the gaps between s and t: what t has more than s
+        logs = tf.where(is_seen, logs + passed[:, :, None] - passed[:, None, :], logs.dtype.min)
+        # The greatest becomes 1: a product of many factors overflows.
+        logs -= tf.stop_gradient(tf.reduce_max(logs, axis=2, keepdims=True))
+        return tf.exp(logs) * tf.cast(is_seen, logs.dtype)
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor arguments."""
