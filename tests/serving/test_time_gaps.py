@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from tfrec_llm.cli.main import main
 from tfrec_llm.data.time_gaps import gap_buckets
 from tfrec_llm.errors import RequestError, UsageError
 from tfrec_llm.keras_api import keras, tf
@@ -169,6 +170,16 @@ def test_python_tells_the_times_of_one_user(timed: Timed, recommender: Any) -> N
     )
     assert [item.item_id for item in found] == timed.expected(0, GAPS[0])
     assert recommender.recommend(k=2, history_times=[]) == recommender.recommend(k=2)
+
+
+def test_the_command_line_tells_the_times_of_one_user(
+    timed: Timed, exported: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ids_and_times = ["--history", ",".join(HISTORIES[0]), "--history-times"]
+    asked = [*ids_and_times, ",".join(map(str, TIMES[0])), "--exclude", "i0", "-k", str(K)]
+    assert main(["recommend", str(exported), *asked, "--json"]) == 0
+    found = [item["item_id"] for item in json.loads(capsys.readouterr().out)["items"]]
+    assert found == timed.expected(0, GAPS[0])
 
 
 @pytest.mark.parametrize(
