@@ -16,7 +16,6 @@ from tfrec_llm.config.run_config import RunConfig
 from tfrec_llm.errors import DataError
 from tfrec_llm.workflows.build import prepare, read_dataset
 from tfrec_llm.workflows.evaluate import evaluate
-from tfrec_llm.workflows.export import export
 from tfrec_llm.workflows.train import train, training_fingerprint
 
 Config = Callable[..., RunConfig]
@@ -42,17 +41,6 @@ def test_the_gaps_are_learned_and_kept(run: Path) -> None:
 def test_a_run_with_time_gaps_is_evaluated(run: Path) -> None:
     figures = evaluate(run)["models"]["two_tower"]["all"]
     assert figures["queries"] > 0 and 0.0 <= figures["recall@10"] <= 1.0
-
-
-@pytest.mark.slow
-def test_an_export_with_time_gaps_can_be_deployed(
-    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    export(run, tmp_path / "export")
-    assert main(["check", str(tmp_path / "export"), "--json"]) == 0
-    report = json.loads(capsys.readouterr().out)
-    assert report["deployable"]["stock"]
-    assert "recommend_timed" in report["facts"]["signatures"]
 
 
 def test_times_that_are_no_numbers_are_told_on_the_command_line(
