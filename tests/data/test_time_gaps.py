@@ -43,7 +43,7 @@ def test_a_fraction_of_a_second_is_left_out() -> None:
     assert gap_buckets(np.array([NOW + 0.9, NOW + 1.1])).tolist() == [0, 2]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     st.integers(0, 6).flatmap(
         lambda width: st.lists(

@@ -105,6 +105,8 @@ def test_gaps_are_learned_where_they_tell_what_comes_next(
     without, _ = recall(*trained(False, tmp_path))
     assert with_gaps > 0.8
     assert without < 0.65  # one shelf in two, whatever it has learned
+    table = timed[0].user_tower.history_encoder.gap_embedding.table.numpy()
+    assert table.any() and not table[0].any()  # nothing is learned of an unknown gap
 
 
 def test_a_request_without_times_is_still_answered_by_its_items(
