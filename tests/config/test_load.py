@@ -338,3 +338,17 @@ def test_two_starts_at_once_are_refused(tmp_path: Path) -> None:
     told = faults(tmp_path, text, "train.start_from=runs/a")
     assert "no room for train.start_from and towers.text_start_share" in told
     assert load_config(written(tmp_path, text), ["towers.start=factorised"])
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ("data: {source: bookshop}\nmodel: {kind: matrix_factorisation}", "has no.*time_gaps"),
+        ("data: {source: shards, folder: shards}", "time_gaps needs times.*set it to false"),
+    ],
+)
+def test_time_gaps_are_refused_where_nothing_can_learn_from_them(
+    settings: str, message: str, tmp_path: Path
+) -> None:
+    text = faults(tmp_path, f"{settings}\ntowers: {{time_gaps: true}}")
+    assert re.search(message, " ".join(text.split()))

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -35,3 +37,10 @@ def test_taking_nothing_leaves_nothing(queries: Queries, rows: list[int]) -> Non
 def test_the_queries_taken_from_stay_as_they_are(queries: Queries) -> None:
     queries.take([0]).targets[0] = 99
     assert queries.targets.tolist() == [5, 6, 7]
+
+
+def test_take_takes_gaps_along_where_there_are_any(queries: Queries) -> None:
+    assert queries.take([2]).gaps is None
+    gaps = [np.array([0]), np.array([], np.int32), np.array([0, 9])]
+    taken = replace(queries, gaps=gaps).take([2, 0]).gaps
+    assert taken is not None and [g.tolist() for g in taken] == [[0, 9], [0]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -368,8 +369,10 @@ def test_any_data_is_split_into_parts_or_refused(
     except DataError:
         return
     assert parts.protocol == protocol
+    columns = {"user_id": pl.String, "item_number": pl.Int32, "position": pl.Int64}
+    has_times = has_order and any(time > 0 for of_user in times.values() for time in of_user)
     for frame in (parts.train, parts.train_and_validation):
-        assert frame.schema == {"user_id": pl.String, "item_number": pl.Int32, "position": pl.Int64}
+        assert frame.schema == {**columns, **({"gap": pl.Int32} if has_times else {})}
         assert frame.height
     for queries in (parts.validation, parts.test, parts.text_only):
         assert queries.targets.dtype == np.int32 and queries.is_cold_user.dtype == np.bool_
@@ -434,7 +437,7 @@ def test_the_order_of_rows_does_not_matter_where_times_decide(protocol: str, ord
                 )
             )
 
-        train = sorted((u, catalogue.item_ids[i], p) for u, i, p in parts.train.iter_rows())
+        train = sorted((u, catalogue.item_ids[i], p) for u, i, p, *_ in parts.train.iter_rows())
         cold_items = sorted(catalogue.ids(parts.cold_item_numbers))
         found.append(
             (train, named(parts.validation), named(parts.test), parts.cold_user_ids, cold_items)
@@ -509,3 +512,51 @@ def test_movielens_is_split_by_every_protocol(shared_data: Path, protocol: str) 
     assert len(parts.test) and len(parts.validation)
     if protocol == "temporal":
         assert parts.train.height + len(parts.validation) + len(parts.test) == 100_004
+
+
+NOW = 1_700_000_000.0
+TIMED = {"x": list("abcde"), "y": list("abc")}
+TIMES = {"x": [NOW, NOW + 1, NOW + 4, NOW + 100, NOW + 9999], "y": [NOW, NOW, NOW + 3]}
+
+
+def test_gaps_stand_beside_the_items_they_come_before() -> None:
+    parts = _split(_dataset(TIMED, TIMES), cold_user_share=0.0)
+    assert parts.train["gap"].to_list() == [0, 2, 3, 0]
+    assert parts.train_and_validation["gap"].to_list() == [0, 2, 3, 7, 0, 1]
+    assert parts.validation.gaps is not None and parts.test.gaps is not None
+    assert [g.tolist() for g in parts.validation.gaps] == [[0, 2, 3], [0]]
+    assert [g.tolist() for g in parts.test.gaps] == [[0, 2, 3, 7], [0, 1]]
+
+
+def test_a_gap_spans_what_is_left_out_between_two_items() -> None:
+    for seed in range(20):
+        parts = _split(_dataset(TIMED, TIMES), protocol="random", cold_user_share=0.0, seed=seed)
+        left = parts.train.filter(pl.col("user_id") == "x")
+        times = [TIMES["x"][position] for position in left["position"]]
+        seconds = np.diff(times)
+        wanted = [0, *(1 + int(np.log2(second + 1)) for second in seconds)]
+        assert left["gap"].to_list() == wanted
+
+
+@pytest.mark.parametrize("protocol", ["leave_one_out", "cold_items"])
+def test_when_the_target_was_taken_is_not_told(protocol: str) -> None:
+    found: dict[float, list[list[int]]] = {0.0: [], 10.0**6: []}
+    for later, seed in itertools.product(found, range(8)):
+        times = {user: [*of_user[:-1], of_user[-1] + later] for user, of_user in TIMES.items()}
+        parts = _split(_dataset(TIMED, times), protocol=protocol, cold_user_share=0.0, seed=seed)
+        last = parts.test.targets == [ITEM_IDS.index(TIMED[u][-1]) for u in parts.test.user_ids]
+        assert parts.test.gaps is not None
+        found[later] += [parts.test.gaps[row].tolist() for row in np.flatnonzero(last)]
+    assert found[0.0] and found[0.0] == found[10.0**6]
+
+
+@pytest.mark.parametrize("times", [None, {"x": [0.0] * 5, "y": [-1.0] * 3}])
+def test_data_without_times_has_no_gaps(times: Any) -> None:
+    parts = _split(_dataset(TIMED, times))
+    assert "gap" not in parts.train.columns and parts.test.gaps is None
+
+
+def test_cases_of_text_alone_have_no_gaps() -> None:
+    texts = {"x": "space", "y": "space"}
+    parts = _split(_dataset(TIMED, TIMES, texts), cold_user_share=0.5)
+    assert len(parts.text_only) == 1 and parts.text_only.gaps is None

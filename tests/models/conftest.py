@@ -19,12 +19,14 @@ NUM_ITEMS, FEATURE_DIM, DIM = 10, 6, 4
 
 @pytest.fixture
 def make_model() -> Callable[..., TwoTowerModel]:
-    def make(kind: str = "transformer", max_history: int = 4, **options: Any) -> TwoTowerModel:
+    def make(
+        kind: str = "transformer", max_history: int = 4, time_gaps: bool = False, **options: Any
+    ) -> TwoTowerModel:
         """Without drop-out, so that training sees what serving sees, unless `item_tower` has it."""
         of_items = {"item_id_dropout": 0.0, "dropout": 0.0, **options.pop("item_tower", {})}
         model = TwoTowerModel(
             ItemTower(NUM_ITEMS, DIM, **of_items),
-            UserTower(kind, max_history, dropout=0.0),
+            UserTower(kind, max_history, dropout=0.0, time_gaps=time_gaps),
             feature_dim=FEATURE_DIM,
             **options,
         )

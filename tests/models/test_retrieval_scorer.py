@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -85,3 +86,33 @@ def test_scores_of_a_query_do_not_depend_on_the_queries_beside_it(
 
 def test_no_queries_give_no_scores(model: TwoTowerModel, corpus: np.ndarray) -> None:
     assert RetrievalScorer(model, corpus, POPULARITY).score(queries([], [])).shape == (0, 10)
+
+
+def test_times_are_told_to_a_model_that_learned_from_them(
+    make_model: Make, corpus: np.ndarray
+) -> None:
+    model = make_model("gru", max_history=3, time_gaps=True)
+    gaps = [np.array([0, 9, 5, 30], np.int32), np.array([0], np.int32)]
+    asked = replace(queries([[1, 2, 3, 4], [5]], ["", ""]), gaps=gaps)
+    scorer = RetrievalScorer(model, corpus, POPULARITY)
+    users = model.embed_users(
+        tf.constant(scorer.item_embeddings[[[2, 3, 4]]]),
+        tf.ones((1, 3), tf.bool),
+        tf.zeros((1, 6)),
+        tf.constant([False]),
+        tf.constant([[9, 5, 30]]),
+    )
+    found = scorer.score(asked)
+    np.testing.assert_allclose(found[0], users.numpy()[0] @ scorer.item_embeddings.T, atol=1e-5)
+    untold = RetrievalScorer(model, corpus, POPULARITY, with_gaps=False).score(asked)
+    assert np.abs(found - untold)[0].max() > 1e-3
+    np.testing.assert_allclose(untold[1], found[1], atol=1e-5)  # a first item has no gap
+
+
+def test_queries_without_times_are_scored_as_those_of_unknown_times(
+    make_model: Make, corpus: np.ndarray
+) -> None:
+    scorer = RetrievalScorer(make_model("gru", time_gaps=True), corpus, POPULARITY, TEXTS)
+    asked = queries([c[0] for c in CASES], [c[1] for c in CASES])
+    unknown = replace(asked, gaps=[np.zeros(len(c[0]), np.int32) for c in CASES])
+    np.testing.assert_array_equal(scorer.score(asked), scorer.score(unknown))

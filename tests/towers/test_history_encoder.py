@@ -114,3 +114,52 @@ def test_padding_on_the_left_also_works_where_keras_would_take_cudnn(
 def test_an_unknown_kind_is_an_error_that_names_the_known_ones() -> None:
     with pytest.raises(ValueError, match="mean, attention, gru, lstm, transformer, got 'rnn'"):
         HistoryEncoder("rnn")
+
+
+GAPS = np.array([[0, 3, 9, 1, 17], [0, 0, 0, 5, 31], [0, 0, 0, 0, 0]], np.int32)
+
+
+@every_kind
+def test_it_is_a_sound_layer_with_time_gaps(
+    kind: str, history: np.ndarray, left_mask: np.ndarray
+) -> None:
+    layer = HistoryEncoder(kind, max_history=5, dropout=0.1, time_gaps=True)
+    inputs = {"history": history, "history_mask": left_mask, "gaps": GAPS}
+    check_layer(layer, inputs, {"history_mask": "history"})
+
+
+@every_kind
+def test_with_time_gaps_too_every_kind_starts_as_the_recency_mean(
+    kind: str, history: np.ndarray, left_mask: np.ndarray
+) -> None:
+    mean = RecencyMean(5)(history, left_mask) * 2.0
+    found = encoder(kind, learned=False, time_gaps=True)(history, left_mask, GAPS)
+    np.testing.assert_allclose(found, mean, atol=1e-6)
+
+
+@every_kind
+def test_unknown_gaps_are_as_no_gaps(kind: str, history: np.ndarray, left_mask: np.ndarray) -> None:
+    layer = encoder(kind, time_gaps=True)
+    unknown = layer(history, left_mask, np.zeros_like(GAPS))
+    np.testing.assert_allclose(unknown, layer(history, left_mask), atol=1e-6)
+
+
+@every_kind
+def test_a_position_sees_its_own_gap_and_no_later_one(
+    kind: str, history: np.ndarray, left_mask: np.ndarray
+) -> None:
+    layer = encoder(kind, time_gaps=True)
+    before = np.asarray(layer(history, left_mask, GAPS))
+    for place in range(1, 5):
+        changed = GAPS.copy()
+        changed[:1, place] += 7
+        after = np.asarray(layer(history, left_mask, changed))
+        np.testing.assert_allclose(after[:, :place], before[:, :place], atol=1e-5)
+        assert np.abs(after[0, place] - before[0, place]).max() > 1e-3
+
+
+def test_gaps_that_the_layer_was_not_made_for_are_refused(
+    history: np.ndarray, left_mask: np.ndarray
+) -> None:
+    with pytest.raises(ValueError, match="made without `time_gaps`"):
+        encoder("gru")(history, left_mask, GAPS)

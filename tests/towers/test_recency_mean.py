@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from tfrec_llm.keras_api import tf
 from tfrec_llm.testing.layer_checks import check_layer
@@ -38,3 +39,31 @@ def test_the_weights_can_be_learned(history: np.ndarray, left_mask: np.ndarray) 
         loss = tf.reduce_sum(layer(history, left_mask)[:, -1, 0])
     gradient = tf.convert_to_tensor(tape.gradient(loss, layer.log_weights.value))
     assert np.abs(gradient).max() > 1e-4
+
+
+def test_what_stands_before_a_gap_is_weighted_by_its_factor() -> None:
+    """Decay 1/2, the gap before the last item a factor of 1/4: weights 1/16, 1/8 and 1."""
+    layer = RecencyMean(3, decay=0.5, time_gaps=True)
+    layer.build()
+    layer.log_gap_weights.assign(np.log(0.25) * (np.arange(32) == 9))
+    history = tf.eye(3)[None]
+    found = np.asarray(layer(history, tf.ones((1, 3), tf.bool), tf.constant([[0, 5, 9]])))[0]
+    wanted = np.array([[1.0, 0.0, 0.0], [0.5, 1.0, 0.0], [1 / 16, 1 / 8, 1.0]])
+    wanted /= np.linalg.norm(wanted, axis=1, keepdims=True)
+    np.testing.assert_allclose(found, wanted, atol=1e-6)
+
+
+def test_gaps_count_for_nothing_at_the_start(history: np.ndarray, left_mask: np.ndarray) -> None:
+    gaps = np.where(left_mask, np.arange(5), 0)
+    found = RecencyMean(5, time_gaps=True)(history, left_mask, gaps)
+    np.testing.assert_allclose(found, RecencyMean(5)(history, left_mask), atol=1e-7)
+
+
+@pytest.mark.parametrize("log_weight", [-60.0, 60.0])
+def test_great_and_small_factors_of_many_gaps_stay_finite(log_weight: float) -> None:
+    layer = RecencyMean(40, time_gaps=True)
+    layer.build()
+    layer.log_gap_weights.assign(np.full(32, log_weight))
+    history = np.random.default_rng(0).normal(size=(1, 40, 4)).astype(np.float32)
+    found = layer(history, tf.ones((1, 40), tf.bool), tf.ones((1, 40), tf.int32))
+    np.testing.assert_allclose(np.linalg.norm(found, axis=-1), 1.0, atol=1e-5)

@@ -121,3 +121,21 @@ def test_left_padding_keeps_the_items_in_order(mask: list[bool]) -> None:
     gone = [i for i, here in enumerate(mask) if not here]
     kept = [i for i, here in enumerate(mask) if here]
     assert order == gone + kept
+
+
+@every_kind
+def test_gaps_go_with_their_items_wherever_padding_stands(kind: str, history: np.ndarray) -> None:
+    made = UserTower(kind, max_history=5, time_gaps=True)
+    made.build((None, None, 4))
+    randomise(made)
+    gaps = np.array([[0, 3, 9], [0, 20, 1], [0, 0, 5]], np.int32)
+    wanted = made(history[:, :3], np.ones((3, 3), bool), TEXT, HAS_TEXT, gaps)
+    untimed = made(history[:, :3], np.ones((3, 3), bool), TEXT, HAS_TEXT)
+    assert np.abs(np.asarray(wanted) - untimed).max() > 1e-3
+    for places in ([0, 1, 2], [5, 6, 7], [0, 3, 7]):
+        spread, spread_gaps = np.full((3, 8, 4), 9.0, np.float32), np.full((3, 8), 8, np.int32)
+        spread[:, places], spread_gaps[:, places] = history[:, :3], gaps
+        mask = np.zeros((3, 8), bool)
+        mask[:, places] = True
+        found = made(spread, mask, TEXT, HAS_TEXT, spread_gaps)
+        np.testing.assert_allclose(found, wanted, atol=1e-5)

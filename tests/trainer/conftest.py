@@ -33,9 +33,9 @@ class PlantedWorld:
                 rows.append((f"u{user}", 6 * group + (begin + place) % 6, place))
         names = ["user_id", "item_number", "position"]
         self.interactions = pl.DataFrame(rows, schema=names, orient="row")
-        texts = {f"u{user}": user for user in range(0, 40, 2)}
+        self.texts = {f"u{user}": user for user in range(0, 40, 2)}
         self.user_features = generator.normal(size=(40, FEATURE_DIM)).astype(np.float32)
-        self.dataset = SequenceDataset(self.interactions, 4, texts)
+        self.dataset = SequenceDataset(self.interactions, 4, self.texts)
         counts = np.bincount(self.interactions["item_number"], minlength=NUM_ITEMS)
         self.share = counts / counts.sum()
 

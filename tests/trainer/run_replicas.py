@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 
 from tfrec_llm.errors import WorkerError
 from tfrec_llm.keras_api import keras, tf
@@ -34,11 +35,13 @@ from tfrec_llm.towers.user_tower import UserTower  # noqa: E402
 from tfrec_llm.trainer import train_two_tower  # noqa: E402
 from tfrec_llm.trainer.optimizer import SummedGradients, make_optimizer  # noqa: E402
 from tfrec_llm.trainer.replicas import Replicas, make_replicas  # noqa: E402
+from tfrec_llm.trainer.sequences import SequenceDataset  # noqa: E402
 
 CASES: dict[str, dict[str, Any]] = {
     "adam": {"kind": "transformer"},  # the defaults
     "sgd": {
         "optimizer": "sgd",
+        "time_gaps": True,
         "max_positives": 20,
         "copies": 2,
         "gradient_cache_rows": 3,
@@ -76,11 +79,19 @@ class DieAfter(Silent):
 
 def train(case: dict[str, Any], replicas: Replicas, folder: Path, **options: Any) -> Any:
     world, case = PlantedWorld(), dict(case)
+    time_gaps = case.pop("time_gaps", False)
+    if time_gaps:
+        timed = world.interactions.with_columns(
+            gap=(pl.col("item_number") + 5) * pl.col("position")
+        )
+        world.dataset = SequenceDataset(
+            timed.with_columns(pl.col("gap") % 32), 4, world.texts, time_gaps=True
+        )
     keras.utils.set_random_seed(1)
     with replicas.scope():
         model = TwoTowerModel(
             ItemTower(NUM_ITEMS, DIM, item_id_dropout=0.0, dropout=0.0),
-            UserTower(case.pop("kind", "attention"), 4, dropout=0.0),
+            UserTower(case.pop("kind", "attention"), 4, dropout=0.0, time_gaps=time_gaps),
             feature_dim=FEATURE_DIM,
             task_options=case.pop("task_options", None),
             gradient_cache_rows=case.pop("gradient_cache_rows", None),

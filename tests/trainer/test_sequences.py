@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tfrec_llm.errors import DataError
 from tfrec_llm.trainer.sequences import SequenceDataset
 
 
@@ -108,3 +109,28 @@ def test_batches_hold_histories_of_about_one_length() -> None:
     dataset = SequenceDataset(frame(users(lengths)), 50)
     cells = sum(np.size(s) for s, _ in all_batches(dataset, batch_size=16))
     assert sum(lengths) / cells > 0.8  # hardly any padding
+
+
+def test_the_windows_of_a_long_history_keep_the_gaps_of_their_items() -> None:
+    table = frame(users([8, 2])).with_columns(gap=pl.Series([*range(8), 0, 20], dtype=pl.Int32))
+    dataset = SequenceDataset(table, 5, time_gaps=True)
+    (batch,) = dataset.batches(8, seed=7, epoch=0)
+    assert batch.gaps is not None and batch.gaps.dtype == np.int32
+    found = {
+        tuple(s): g for s, g in zip(batch.sequences.tolist(), batch.gaps.tolist(), strict=True)
+    }
+    assert found == {
+        (2, 3, 4, 5, 6, 7): [2, 3, 4, 5, 6, 7],
+        (-1, -1, -1, 0, 1, 2): [0, 0, 0, 0, 1, 2],
+        (-1, -1, -1, -1, 1000, 1001): [0, 0, 0, 0, 0, 20],
+    }
+
+
+def test_batches_have_no_gaps_where_nobody_asked_for_them() -> None:
+    table = frame(users([3])).with_columns(gap=pl.Series([0, 1, 2]))
+    assert [b.gaps for b in SequenceDataset(table, 5).batches(8, seed=7, epoch=0)] == [None]
+
+
+def test_gaps_of_interactions_without_times_are_refused() -> None:
+    with pytest.raises(DataError, match=r"name the column of times in data\.columns\.timestamp"):
+        SequenceDataset(frame(users([3])), 5, time_gaps=True)

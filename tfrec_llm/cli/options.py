@@ -60,3 +60,27 @@ def split_ids(values: Sequence[str] | None, option: str) -> list[str]:
             ) from error
         ids += [cell.strip() for row in rows for cell in row if cell.strip()]
     return ids
+
+
+def split_times(value: str | None, option: str) -> list[float] | None:
+    """Returns the times of an option that holds `SECONDS,SECONDS`, None where it was not given.
+
+    Args:
+        value: what the option got.
+        option: its name, for the message of an error.
+
+    Raises: UsageError for what is no number.
+
+    Example:
+        >>> split_times("1700000000, 0", "--history-times")
+        [1700000000.0, 0.0]
+    """
+    if value is None:
+        return None
+    try:
+        return [float(cell) for cell in value.split(",")]
+    except ValueError as error:
+        raise UsageError(
+            f"{option} {value!r} is not a list of times. Give seconds since 1970 separated with "
+            "commas, one for each item of --history, and 0 where a time is not known."
+        ) from error

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from tfrec_llm.cli import output
-from tfrec_llm.cli.options import Debug, Json, K, split_ids
+from tfrec_llm.cli.options import Debug, Json, K, split_ids, split_times
 
 _HOW = "May be repeated; an id that holds a comma is put into double quotes: '\"a, b\",c'."
 
@@ -29,6 +29,15 @@ def recommend(
         typer.Option("--exclude", metavar="ID,ID", help=f"Items to leave out. {_HOW}"),
     ] = None,
     k: K = 10,
+    history_times: Annotated[
+        str | None,
+        typer.Option(
+            "--history-times",
+            metavar="SECONDS,SECONDS",
+            help="When each item of --history was taken, in seconds since 1970, 0 where unknown; "
+            "for a model trained with towers.time_gaps.",
+        ),
+    ] = None,
     rerank: Annotated[
         bool,
         typer.Option("--rerank", help="Let the ranker of the export order the candidates anew."),
@@ -97,6 +106,7 @@ def recommend(
     come. The score is the model's own, whatever else the order of the list follows.
     """
     history_ids, exclude_ids = split_ids(history, "--history"), split_ids(exclude, "--exclude")
+    times = split_times(history_times, "--history-times")
     with output.working():
         from tfrec_llm.workflows.recommend import recommend as recommend_items
 
@@ -106,6 +116,7 @@ def recommend(
             history=history_ids,
             exclude=exclude_ids,
             k=k,
+            history_times=times,
             rerank=rerank,
             diversity=diversity,
             diversity_method=diversity_method,

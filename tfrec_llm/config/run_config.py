@@ -169,6 +169,9 @@ class TowersSection(Section):
     embedding_dim: int = Field(256, ge=2, le=2048)
     history: Literal["mean", "attention", "gru", "lstm", "transformer"] = "transformer"
     max_history: int = Field(50, ge=1, le=1000)
+    time_gaps: bool = Field(
+        False, description="how long ago the item before was taken, as an input of the history"
+    )
     item_ids: bool = True
     start: Literal["factorised", "random"] = Field(
         "factorised",
@@ -368,6 +371,9 @@ class RunConfig(Section):
                 self.model.kind != "two_tower"
             ),
             "the ranker draws from all interactions: set ranker.train to false": self.ranker.train,
+            "towers.time_gaps needs times, which are not streamed along: set it to false": (
+                self.towers.time_gaps
+            ),
         }
         told = [fault for fault, is_there in faults.items() if is_there]
         if told:
@@ -457,6 +463,11 @@ class RunConfig(Section):
                     "model.kind `matrix_factorisation` is trained by one process: its losses are "
                     "means over pairs that no replica can take its share of; set train.strategy "
                     "to none, or use model.kind two_tower"
+                )
+            if self.towers.time_gaps:
+                raise ValueError(
+                    "model.kind `matrix_factorisation` takes a history in any order and has no "
+                    "towers.time_gaps; leave it out, or use model.kind two_tower"
                 )
             if not self.towers.item_ids:
                 raise ValueError(

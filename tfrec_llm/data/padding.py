@@ -8,14 +8,18 @@ import numpy as np
 
 
 def left_padded(
-    sequences: Sequence[np.ndarray], min_length: int = 1, max_length: int | None = None
+    sequences: Sequence[np.ndarray],
+    min_length: int = 1,
+    max_length: int | None = None,
+    fill: int = -1,
 ) -> np.ndarray:
-    """Stacks sequences of item numbers with -1 on the left.
+    """Stacks sequences of item numbers, or of what goes with them, padded on the left.
 
     Args:
         sequences: int32 arrays.
         min_length: int, least width of the result.
         max_length: int, greatest width; older entries are cut.
+        fill: int, the padding. Defaults to -1.
 
     Returns: int32 `(len(sequences), width)`.
 
@@ -25,7 +29,7 @@ def left_padded(
     """
     longest = max((len(s) for s in sequences), default=0)
     width = max(longest if max_length is None else min(longest, max_length), min_length)
-    padded = np.full((len(sequences), width), -1, dtype=np.int32)
+    padded = np.full((len(sequences), width), fill, dtype=np.int32)
     for row, sequence in enumerate(sequences):
         tail = sequence[max(0, len(sequence) - width) :]
         if len(tail):

@@ -17,6 +17,8 @@ class Queries:
         texts: n str, free text about the user, "" where there is none.
         targets: int32 `(n,)`, the item number that the user took next.
         is_cold_user: bool `(n,)`, True when the user has no interaction in training.
+        gaps: n int32 arrays, in step with `histories`: the time between each item and the one
+            before it, see `time_gaps`. None where no times are known.
     """
 
     user_ids: list[str]
@@ -24,6 +26,7 @@ class Queries:
     texts: list[str]
     targets: np.ndarray
     is_cold_user: np.ndarray
+    gaps: list[np.ndarray] | None = None
 
     def __len__(self) -> int:
         return len(self.user_ids)
@@ -36,4 +39,5 @@ class Queries:
             texts=[self.texts[i] for i in rows],
             targets=self.targets[rows],
             is_cold_user=self.is_cold_user[rows],
+            gaps=None if self.gaps is None else [self.gaps[i] for i in rows],
         )

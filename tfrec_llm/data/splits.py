@@ -12,6 +12,7 @@ from tfrec_llm.data.catalogue import Catalogue
 from tfrec_llm.data.queries import Queries
 from tfrec_llm.data.schema import Dataset
 from tfrec_llm.data.shards.streamed_interactions import Interactions
+from tfrec_llm.data.time_gaps import gap_buckets
 from tfrec_llm.errors import DataError, UsageError
 from tfrec_llm.seeds import child_generator
 
@@ -28,7 +29,9 @@ class Split:
     Attributes:
         protocol: one of `PROTOCOLS`.
         train: frame of `user_id` (String), `item_number` (Int32) and `position` (Int64, as in
-            the dataset, so with gaps), sorted by user and position.
+            the dataset, so with gaps), sorted by user and position. Where the data has times
+            also `gap` (Int32), the time between an item and the one before it in this frame, as
+            a bucket of `time_gaps`.
         train_and_validation: the same with the validation targets, for the refit before the test.
         validation: cases to choose settings by; histories lie in `train`.
         test: cases to read once, at the end; histories lie in `train_and_validation`, but those
@@ -288,8 +291,15 @@ def _assemble(
     before_test = [_TRAIN, _VALIDATION, _COLD]
     texts = dict(dataset.users.select("user_id", "text").iter_rows())
     hides_items = protocol == "cold_items"
+    has_times = bool((events["timestamp"].to_numpy() > 0).any())
 
-    validation = _queries(events.filter(pl.col("part") == _VALIDATION), train, train, texts)
+    def as_train(frame: pl.DataFrame) -> pl.DataFrame:
+        columns = frame.select(_EVENT_COLUMNS)
+        return columns.with_columns(gap=pl.Series(_gaps(frame))) if has_times else columns
+
+    validation = _queries(
+        events.filter(pl.col("part") == _VALIDATION), train, train, texts, has_times=has_times
+    )
     targets = events.filter(pl.col("part") == _TEST)
     only_before = hides_items and dataset.has_order
     if hides_items:  # whom to ask does not depend on what is kept of the training part
@@ -301,6 +311,7 @@ def _assemble(
         events.filter(pl.col("kept_part").is_in(before_test)),
         train_and_validation,
         texts,
+        has_times=has_times,
         only_before=only_before,
     )
     for part, found in (("training", train), ("validation", validation), ("test", test)):
@@ -316,14 +327,19 @@ def _assemble(
     nothing = np.empty(0, dtype=np.int32)
     return Split(
         protocol=protocol,
-        train=train.select(_EVENT_COLUMNS),
-        train_and_validation=train_and_validation.select(_EVENT_COLUMNS),
+        train=as_train(train),
+        train_and_validation=as_train(train_and_validation),
         validation=validation,
         test=test,
         cold_item_numbers=cold_items,
         cold_user_ids=frozenset(test.user_ids[i] for i in cold_rows),
-        text_only=replace(with_text, histories=[nothing] * len(with_text)),
+        text_only=replace(with_text, histories=[nothing] * len(with_text), gaps=None),
     )
+
+
+def _gaps(events: pl.DataFrame) -> np.ndarray:
+    """Returns the time between each interaction and the one before it among these of a user."""
+    return gap_buckets(events["timestamp"].to_numpy(), events["user_number"].to_numpy())
 
 
 def _queries(
@@ -332,6 +348,7 @@ def _queries(
     known: pl.DataFrame,
     texts: dict[str, str],
     *,
+    has_times: bool,
     only_before: bool = False,
 ) -> Queries:
     """Makes a case of each target.
@@ -341,18 +358,22 @@ def _queries(
         histories: interactions that may stand in a history, sorted by user and position.
         known: interactions trained on; a user who has none here is cold.
         texts: user id to text.
+        has_times: whether the cases are given the gaps of their histories.
         only_before: leaves out what comes after the target.
     """
     start, stop = _history_bounds(targets, histories, only_before)
     items = histories["item_number"].to_numpy()
+    gaps = _gaps(histories) if has_times else None
+    bounds = list(zip(start, stop, strict=True))
     user_ids = targets["user_id"].to_list()
     known_users = known["user_number"].to_numpy()
     return Queries(
         user_ids=user_ids,
-        histories=[items[a:b] for a, b in zip(start, stop, strict=True)],
+        histories=[items[a:b] for a, b in bounds],
         texts=[texts.get(user_id, "") for user_id in user_ids],
         targets=targets["item_number"].to_numpy(),
         is_cold_user=~np.isin(targets["user_number"].to_numpy(), known_users),
+        gaps=None if gaps is None else [gaps[a:b] for a, b in bounds],
     )
 
 

@@ -55,6 +55,7 @@ class MatrixFactorisation(keras.Model):
     """
 
     kind = "matrix_factorisation"
+    time_gaps = False
 
     def __init__(
         self,

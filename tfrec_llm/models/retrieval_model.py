@@ -29,6 +29,10 @@ class RetrievalModel(Protocol):
         """Returns how many of the most recent items of a history are used."""
 
     @property
+    def time_gaps(self) -> bool:
+        """Returns whether `embed_users` also takes gaps, int32 `(B, H)`, see `time_gaps`."""
+
+    @property
     def variables(self) -> Sequence[Any]:
         """Returns all Keras variables: what a checkpoint holds."""
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from tfrec_llm.data.padding import left_padded
 from tfrec_llm.data.queries import Queries
+from tfrec_llm.data.time_gaps import UNKNOWN
 from tfrec_llm.keras_api import tf
 from tfrec_llm.models.retrieval_model import RetrievalModel
 from tfrec_llm.neighbours.neighbour_table import NeighbourTable
@@ -22,6 +23,8 @@ class RetrievalScorer:
             text that will be asked.
         name: str, in reports. Defaults to the kind of the model.
         neighbours: what is added where items of the history have neighbours; optional.
+        with_gaps: bool, whether a model with time gaps is told those of the queries. Defaults to
+            True; False measures what a request without times gets.
     """
 
     def __init__(
@@ -32,6 +35,7 @@ class RetrievalScorer:
         text_features: dict[str, np.ndarray] | None = None,
         name: str | None = None,
         neighbours: NeighbourTable | None = None,
+        with_gaps: bool = True,
     ) -> None:
         self.name = name or model.kind
         self.model = model
@@ -40,15 +44,16 @@ class RetrievalScorer:
         self.neighbours = neighbours
         self._text_features = text_features or {}
         self._feature_shape = corpus_features.shape[1:]
-        self._embed = tf.function(
-            model.embed_users,
-            input_signature=[
-                tf.TensorSpec([None, None, model.embedding_dim], tf.float32),
-                tf.TensorSpec([None, None], tf.bool),
-                tf.TensorSpec([None, *self._feature_shape], tf.float32),
-                tf.TensorSpec([None], tf.bool),
-            ],
-        )
+        self._with_gaps = with_gaps and model.time_gaps
+        specs = [
+            tf.TensorSpec([None, None, model.embedding_dim], tf.float32),
+            tf.TensorSpec([None, None], tf.bool),
+            tf.TensorSpec([None, *self._feature_shape], tf.float32),
+            tf.TensorSpec([None], tf.bool),
+        ]
+        if self._with_gaps:
+            specs.append(tf.TensorSpec([None, None], tf.int32))
+        self._embed = tf.function(model.embed_users, input_signature=specs)
 
     def embed(self, queries: Queries) -> np.ndarray:
         """Returns user embeddings, float32 `(num_queries, embedding_dim)`."""
@@ -58,12 +63,18 @@ class RetrievalScorer:
         for row, text in enumerate(queries.texts):
             if text:
                 features[row] = self._text_features[text]
-        embeddings: np.ndarray = self._embed(
+        arguments = [
             tf.constant(self.item_embeddings[np.maximum(numbers, 0)]),
             tf.constant(numbers >= 0),
             tf.constant(features),
             tf.constant([bool(text) for text in queries.texts], dtype=tf.bool),
-        ).numpy()
+        ]
+        if self._with_gaps:
+            gaps = np.full_like(numbers, UNKNOWN)
+            if queries.gaps is not None:
+                gaps = left_padded(queries.gaps, max_length=max_history, fill=UNKNOWN)
+            arguments.append(tf.constant(gaps))
+        embeddings: np.ndarray = self._embed(*arguments).numpy()
         return embeddings
 
     def score(self, queries: Queries) -> np.ndarray:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from tfrec_llm.data.time_gaps import UNKNOWN
 from tfrec_llm.keras_api import keras, tf
 from tfrec_llm.losses.gradient_caching import chunked_with_recompute, random_states_of
 from tfrec_llm.models.retrieval_task import RetrievalTask
@@ -20,6 +21,8 @@ from tfrec_llm.towers.user_tower import UserTower
 MAX_TEXT_QUERIES = 256
 TEXT_QUERY_DROPOUT = 0.3
 TOKEN_BATCH = 256
+UNTIMED_SHARE = 0.2
+_UNTIMED_DRAW = 100  # its number among the draws of a step
 
 
 class TwoTowerModel(keras.Model):
@@ -95,6 +98,11 @@ class TwoTowerModel(keras.Model):
         return int(self.user_tower.max_history)
 
     @property
+    def time_gaps(self) -> bool:
+        """Returns whether users are also told apart by the time between the items they took."""
+        return bool(self.user_tower.time_gaps)
+
+    @property
     def served_variables(self) -> Sequence[Any]:
         """Returns what a trained model keeps: all but the queue and a language model in training.
 
@@ -134,7 +142,12 @@ class TwoTowerModel(keras.Model):
         return self.item_tower(text_features, item_numbers) * scale[:, None]
 
     def embed_users(
-        self, history_embeddings: Any, history_mask: Any, text_features: Any, text_mask: Any
+        self,
+        history_embeddings: Any,
+        history_mask: Any,
+        text_features: Any,
+        text_mask: Any,
+        gaps: Any = None,
     ) -> Any:
         """Embeds users, in the graph or eagerly.
 
@@ -143,13 +156,15 @@ class TwoTowerModel(keras.Model):
             history_mask: bool `(batch, length)`; padding may stand anywhere.
             text_features: float32 `(batch, feature_dim)`.
             text_mask: bool `(batch,)`, True where there is a text.
+            gaps: int32 `(batch, length)`, the time between each item and the one before it, see
+                `time_gaps`; None: all are unknown.
 
         Returns: float32 `(batch, embedding_dim)`, vectors of length 1, or zeros for nothing known;
             they end in 1 where items have a prior.
         """
         text_embeddings = self.item_tower.embed_text(text_features)
         history = history_embeddings[..., : self.item_tower.embedding_dim]
-        queries = self.user_tower(history, history_mask, text_embeddings, text_mask)
+        queries = self.user_tower(history, history_mask, text_embeddings, text_mask, gaps)
         return self._asking_for_the_prior(queries, 1.0)
 
     def embed_corpus(
@@ -210,6 +225,9 @@ class TwoTowerModel(keras.Model):
                 `positive_share` float32 `(num_items,)`, share of the training positives;
                 `max_positives` int32, positions kept at most, drawn by `seed` int32 `(2,)`;
                 `text_search_weight` float, optional, see `text_search_loss`; 0 leaves it out;
+                `gaps` int32 `(batch, length + 1)`, optional, the time between each item and the one
+                before it, see `time_gaps`; a share of the users is trained without, as requests
+                may come without;
                 `part` `ReplicaPart`, optional, what of the step is computed here.
 
         Returns: float32 scalar, the mean loss of a position, plus the weighted text search loss; of
@@ -235,6 +253,9 @@ class TwoTowerModel(keras.Model):
         places_of_inputs = tf.reshape(index[:num_inputs], tf.shape(inputs))
         history = tf.gather(vectors, part.rows(places_of_inputs))
 
+        gaps = batch.get("gaps")
+        if gaps is not None:
+            gaps = part.rows(_some_hidden(gaps[:, :-1], history_mask, batch["seed"]))
         user_features = _as_layers_read(part.rows(batch["user_features"]))
         text = self.item_tower.embed_text(user_features, training=True)
         queries = self.user_tower.at_every_position(
@@ -242,6 +263,7 @@ class TwoTowerModel(keras.Model):
             part.rows(history_mask),
             text,
             part.rows(batch["user_text_mask"]),
+            gaps,
             training=True,
         )
         own_places, labels = part.queries(places, tf.shape(inputs)[0])
@@ -357,6 +379,13 @@ def _with_some_hidden(features: Any, num_queries: Any, seed: Any, part: WholeSte
         return features * part.rows(scale)
     draws = tf.random.stateless_uniform([num_queries, tf.shape(features)[1]], seed)
     return tf.where(part.rows(draws)[..., None] >= TEXT_QUERY_DROPOUT, features, 0.0)
+
+
+def _some_hidden(gaps: Any, history_mask: Any, seed: Any) -> Any:
+    """Leaves a share of the users without any gap, drawn for the whole batch of a step."""
+    own_seed = tf.random.experimental.stateless_fold_in(seed, _UNTIMED_DRAW)
+    is_timed = tf.random.stateless_uniform([tf.shape(gaps)[0], 1], own_seed) >= UNTIMED_SHARE
+    return tf.where(history_mask & is_timed, gaps, UNKNOWN)
 
 
 def _sample_rows(rows: Any, max_rows: Any, seed: Any) -> Any:

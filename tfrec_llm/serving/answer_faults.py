@@ -11,6 +11,7 @@ import numpy as np
 from tfrec_llm.serving.plain_tensors import from_json, to_json
 from tfrec_llm.serving.signatures import ALL_SIGNATURES
 
+_FULL = ("serving_default", "recommend", "recommend_timed", "similar_items")
 _LOWEST = float(np.finfo(np.float32).min)  # the score of a place that no item is left for
 
 
@@ -60,7 +61,7 @@ def answer_fault(
             return f"{key} holds NaN or infinity"
     if "item_ids" not in answer:
         return None
-    is_full = is_exact and name in ("serving_default", "recommend", "similar_items")
+    is_full = is_exact and name in _FULL
     for row in range(rows):
         left_out = {*_row(lists, "history", row), *_row(lists, "exclude_ids", row)}
         if name == "similar_items":

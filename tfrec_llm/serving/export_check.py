@@ -59,7 +59,8 @@ def ask(servable: Any, name: str, inputs: dict[str, Any] | Any) -> dict[str, np.
     specs = ALL_SIGNATURES[name].inputs
     arrays = {
         key: np.array(
-            from_json(to_json(inputs[key])), dtype=object if tensor.dtype == "string" else np.int32
+            from_json(to_json(inputs[key])),
+            dtype=object if tensor.dtype == "string" else tensor.dtype,
         )
         for key, tensor in specs.items()
     }

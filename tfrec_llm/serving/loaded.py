@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,6 +75,7 @@ class LoadedRecommender:
         exclude: Sequence[str] = (),
         k: int = 10,
         *,
+        history_times: Sequence[float] | None = None,
         rerank: bool = False,
         diversity: float = 0.0,
         diversity_method: str = "mmr",
@@ -89,6 +91,8 @@ class LoadedRecommender:
             history: ids of items that they took, oldest first; unknown ids are ignored.
             exclude: ids of more items that shall not be recommended.
             k: int >= 1, how many items. At most the `max_k` of the export are returned.
+            history_times: when each item of the history was taken, in seconds since 1970, 0 where
+                that is not known; for an export of a model with time gaps.
             rerank: bool, whether the ranker orders the candidates anew; scores are its own then.
             diversity: float in [0, 1], how much unlikeness counts against relevance; 0, the
                 default, leaves the order of the scores. For this and the next three see
@@ -108,7 +112,8 @@ class LoadedRecommender:
 
         Raises:
             UsageError: when `k` is below 1, or `history` or `exclude` is one string, or `rerank`
-                is asked of an export without a ranker, or one of the four is out of range.
+                is asked of an export without a ranker, or times are given that do not fit the
+                history or the export, or one of the four is out of range.
             DataError: when the table of the categories or its column is missing.
         """
         knobs = Knobs(diversity, diversity_method, popularity_penalty, max_per_category)
@@ -127,6 +132,9 @@ class LoadedRecommender:
             "history": _row(tf, "history", history),
             "exclude_ids": _row(tf, "exclude", exclude),
         }
+        if history_times is not None:
+            signature = "recommend_timed"
+            request["history_times"] = self._times(tf, history_times, history, rerank)
         _checked(tf, k)
 
         def best(count: int) -> list[Recommendation]:
@@ -155,6 +163,24 @@ class LoadedRecommender:
             item_ids=tf.constant([_bytes(item_id)]), k=_checked(tf, k)
         )
         return self._recommendations(answer)
+
+    def _times(self, tf: Any, times: Sequence[float], history: Sequence[str], rerank: bool) -> Any:
+        """Returns int64 `(1, len(history))`, or says what is wrong with the times."""
+        if "recommend_timed" not in self.model.signatures:
+            raise UsageError(
+                f"{self.folder} makes no use of times. Ask without history_times, or train with "
+                "`towers.time_gaps: true` and export that run."
+            )
+        if rerank:
+            raise UsageError("The ranker makes no use of times: ask without history_times.")
+        if len(times) != len(history):
+            raise UsageError(
+                f"`history_times` must hold one time for each of the {len(history)} items of the "
+                f"history, got {len(times)}. Give 0 where a time is not known."
+            )
+        if not all(abs(time) < 2**53 for time in times):
+            raise UsageError(f"`history_times` must be seconds since 1970, got {list(times)}.")
+        return tf.constant([[math.floor(time) for time in times]], tf.int64, [1, len(times)])
 
     def _diversified(
         self,

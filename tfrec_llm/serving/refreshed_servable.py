@@ -85,6 +85,7 @@ def refreshed_servable(
         reranking=_reranking(restored, previous, rows, fresh, progress),
         neighbours=None if near.is_empty else AddNeighbours(near),
         similarity_mask=restored.model.similarity_mask,
+        time_gaps=restored.model.time_gaps,
     )
 
 

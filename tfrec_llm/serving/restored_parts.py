@@ -25,6 +25,7 @@ class RestoredModel:
     Attributes:
         has_ranker: bool, whether the export has a ranker.
         similarity_mask: float32 `(D,)`, see `Servable`, or None.
+        time_gaps: bool, whether `embed_users` takes gaps too.
     """
 
     def __init__(self, loaded: Any) -> None:
@@ -35,6 +36,7 @@ class RestoredModel:
         mask = getattr(loaded, "similarity_mask", None)
         self.similarity_mask: np.ndarray | None = None if mask is None else mask.numpy()
         self.has_ranker = hasattr(loaded, "reranking")
+        self.time_gaps = "recommend_timed" in loaded.signatures
 
 
 class RestoredEncoder:

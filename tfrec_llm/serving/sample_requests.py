@@ -16,6 +16,7 @@ def sample_requests(
     max_history: int,
     *,
     has_ranker: bool = False,
+    has_times: bool = False,
 ) -> list[Request]:
     """Returns requests that together touch every signature and every kind of user.
 
@@ -25,6 +26,7 @@ def sample_requests(
         max_k: columns of `serving_default`.
         max_history: items of a history that the model sees.
         has_ranker: whether the signatures of a ranker are asked too.
+        has_times: whether `recommend_timed` is asked too.
 
     Returns: pairs of a signature and its inputs, as nested lists.
 
@@ -37,10 +39,8 @@ def sample_requests(
     text = next((title for title in titles if title.strip()), _WORDS)
     some = list(item_ids[:3])
     long = [*item_ids[: max_history + 2], "", last]
-    users = {
-        "user_text": [text, "", _WORDS, ""],
-        "history": padded([[], [first], [*some, ""], ["no such item"]]),
-    }
+    histories = padded([[], [first], [*some, ""], ["no such item"]])
+    users = {"user_text": [text, "", _WORDS, ""], "history": histories}
     one_text = {"user_text": [text], "history": [[""]]}
     one_history = {"user_text": [""], "history": [long]}
     nobody: dict[str, list[object]] = {"user_text": [""], "history": [[]]}
@@ -74,6 +74,15 @@ def sample_requests(
             ("recommend_reranked", {**users, **excluded, "k": 3}),
             ("recommend_reranked", {**one_text, "exclude_ids": [[""]], "k": max_k + 1}),
             ("recommend_reranked", {**nobody, "exclude_ids": [[]], "k": 2}),
+        ]
+    if has_times:
+        hours = [1_700_000_000, 1_700_003_600, 1_700_090_000, 0]
+        times = {"history_times": [hours[: len(row)] for row in histories]}
+        some_out, none_out = {"exclude_ids": [[last]] * 4, "k": 3}, {"exclude_ids": [[]], "k": 2}
+        requests += [
+            ("recommend_timed", {**users, **times, **some_out}),
+            ("recommend_timed", {**one_history, "history_times": [[0] * len(long)], **none_out}),
+            ("recommend_timed", {**nobody, "history_times": [[]], **none_out}),
         ]
     return requests
 

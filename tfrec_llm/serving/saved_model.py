@@ -77,6 +77,7 @@ def write_export(
         servable.max_k,
         servable.max_history,
         has_ranker=servable.reranking is not None,
+        has_times=servable.time_gaps,
     )
     warm = warmup_requests(
         item_ids,

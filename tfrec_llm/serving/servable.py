@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from tfrec_llm.data.time_gaps import UNKNOWN, gap_buckets_in_graph
 from tfrec_llm.errors import UsageError
 from tfrec_llm.keras_api import tf
 from tfrec_llm.retrieval.add_neighbours import AddNeighbours
@@ -15,7 +16,12 @@ from tfrec_llm.retrieval.top_k_index import NOTHING, TopKIndex
 from tfrec_llm.serving.item_ids import ItemIds
 from tfrec_llm.serving.reranking import Reranking
 from tfrec_llm.serving.saved_part import saved_part, tf_variable
-from tfrec_llm.serving.signatures import RANKER_SIGNATURES, SIGNATURES, Signature
+from tfrec_llm.serving.signatures import (
+    RANKER_SIGNATURES,
+    SIGNATURES,
+    TIME_SIGNATURES,
+    Signature,
+)
 
 
 class ServedModel(Protocol):
@@ -31,7 +37,10 @@ class ServedModel(Protocol):
     def embed_users(
         self, history_embeddings: Any, history_mask: Any, text_features: Any, text_mask: Any
     ) -> Any:
-        """Embeds users: `(B, H, D)`, bool `(B, H)`, `(B, F)`, bool `(B,)` → float32 `(B, D)`."""
+        """Embeds users: `(B, H, D)`, bool `(B, H)`, `(B, F)`, bool `(B,)` → float32 `(B, D)`.
+
+        With time gaps it takes int32 `(B, H)` too, see `time_gaps`.
+        """
 
 
 class ServedEncoder(Protocol):
@@ -85,6 +94,8 @@ class Servable(tf.Module):
             optional.
         similarity_mask: float32 `(D,)`, what an item is multiplied with when its like are asked
             for: zeros leave out what speaks of the item alone. Defaults to ones.
+        time_gaps: whether the model's `embed_users` takes gaps too, which brings the signature
+            `recommend_timed`; to the others all gaps are unknown. Defaults to False.
 
     Raises: UsageError when an argument does not fit the others.
     """
@@ -105,6 +116,7 @@ class Servable(tf.Module):
         reranking: Reranking | None = None,
         neighbours: AddNeighbours | None = None,
         similarity_mask: np.ndarray | None = None,
+        time_gaps: bool = False,
     ) -> None:
         super().__init__(name="servable")
         num_items = len(item_ids)
@@ -131,6 +143,7 @@ class Servable(tf.Module):
         self.index = index
         self.reranking = reranking
         self.neighbours = neighbours
+        self.time_gaps = time_gaps
         self.item_ids = ItemIds(item_ids)
         self._all_ids = self.item_ids.all_ids  # a resource does not track its variable
         tokens = () if encoder.num_tokens is None else (None,)
@@ -165,8 +178,9 @@ class Servable(tf.Module):
 
     @property
     def signature_table(self) -> dict[str, Signature]:
-        """Returns what can be asked: what every servable answers, and what a ranker adds."""
-        return SIGNATURES if self.reranking is None else SIGNATURES | RANKER_SIGNATURES
+        """Returns what can be asked: of every servable, of a ranker, and of time gaps."""
+        of_ranker = {} if self.reranking is None else RANKER_SIGNATURES
+        return SIGNATURES | of_ranker | (TIME_SIGNATURES if self.time_gaps else {})
 
     @property
     def num_items(self) -> int:
@@ -196,9 +210,10 @@ class Servable(tf.Module):
         mask = tf.TensorSpec([None, None], tf.bool)
         self.part_encode = saved_part(encoder.embed, tf.TensorSpec([None], tf.string))
         self.part_embed_items = saved_part(model.embed_items, rows(None, *features), numbers)
-        self.part_embed_users = saved_part(
-            model.embed_users, rows(None, None, dim), mask, rows(None, *features), flags
-        )
+        users = [rows(None, None, dim), mask, rows(None, *features), flags]
+        if self.time_gaps:
+            users.append(tf.TensorSpec([None, None], tf.int32))
+        self.part_embed_users = saved_part(model.embed_users, *users)
         self.part_search = saved_part(
             self.index.search, rows(None, dim), tf.TensorSpec([], tf.int32)
         )
@@ -249,6 +264,20 @@ class Servable(tf.Module):
         stored = tf.where(is_known[:, None], stored, 0.0)  # neither id nor text: all zeros
         return {"embeddings": tf.where(has_text[:, None], tf.cast(embedded, tf.float32), stored)}
 
+    # That of time gaps, `TIME_SIGNATURES`.
+
+    def _recommend_timed(
+        self, user_text: Any, history: Any, history_times: Any, exclude_ids: Any, k: Any
+    ) -> dict[str, Any]:
+        tf.debugging.assert_equal(
+            tf.shape(history_times),
+            tf.shape(history),
+            message="history and history_times must have the same shape.",
+        )
+        history, excluded = self.item_ids.numbers(history), self.item_ids.numbers(exclude_ids)
+        gaps = gap_buckets_in_graph(history_times)
+        return self._recommended(user_text, history, excluded, self._checked(k), gaps)
+
     # Those of a ranker, `RANKER_SIGNATURES`.
 
     def _rank(self, user_text: Any, history: Any, item_ids: Any) -> dict[str, Any]:
@@ -284,21 +313,30 @@ class Servable(tf.Module):
 
     # What they are made of.
 
-    def _recommended(self, user_text: Any, history: Any, excluded: Any, k: Any) -> dict[str, Any]:
-        scores, numbers, _ = self._candidates(user_text, history, excluded, k, self.max_k)
+    def _recommended(
+        self, user_text: Any, history: Any, excluded: Any, k: Any, gaps: Any = None
+    ) -> dict[str, Any]:
+        scores, numbers, _ = self._candidates(user_text, history, excluded, k, self.max_k, gaps)
         return self._answer(scores, numbers)
 
     def _candidates(
-        self, user_text: Any, history: Any, excluded: Any, k: Any, most_k: int | None = None
+        self,
+        user_text: Any,
+        history: Any,
+        excluded: Any,
+        k: Any,
+        most_k: int | None = None,
+        gaps: Any = None,
     ) -> tuple[Any, Any, Any]:
         """Returns the best k not seen: scores, numbers, and which rows nothing is known of.
 
-        `most_k` is the greatest k there can be, which fixes what is asked of the index.
+        `most_k` is the greatest k there can be, which fixes what is asked of the index; `gaps` are
+        in step with the history, None: all are unknown.
         """
         most_k = k if most_k is None else most_k
         _check_same_batch(user_text=user_text, history=history, exclude_ids=excluded)
         excluded = tf.concat([history, excluded], axis=1)
-        queries = self._user_embeddings(user_text, history)
+        queries = self._user_embeddings(user_text, history, gaps)
 
         # With as many more as any row excludes, nothing that belongs into the answer is missed.
         num_excluded = tf.math.count_nonzero(excluded >= 0, axis=1, dtype=tf.int32)
@@ -315,16 +353,22 @@ class Servable(tf.Module):
         scores = tf.where(is_new[:, None], tf.gather(self.popularity, popular), scores)
         return *leave_out_seen(scores, numbers, excluded, k), is_new
 
-    def _user_embeddings(self, user_text: Any, history: Any) -> Any:
+    def _user_embeddings(self, user_text: Any, history: Any, gaps: Any = None) -> Any:
         _check_same_batch(user_text=user_text, history=history)
         has_text = _has_text(user_text)
         numbers = _most_recent(history, self.max_history)
-        embeddings = self.part_embed_users(
+        arguments = [
             tf.gather(self.embeddings, tf.maximum(numbers, 0)),
             numbers >= 0,
             self._text_features(user_text, has_text),
             has_text,
-        )
+        ]
+        if self.time_gaps:
+            recent = tf.fill(tf.shape(numbers), UNKNOWN)
+            if gaps is not None:
+                recent = _most_recent(history, self.max_history, gaps, UNKNOWN)
+            arguments.append(recent)
+        embeddings = self.part_embed_users(*arguments)
         return tf.cast(embeddings, tf.float32)
 
     def _text_features(self, texts: Any, has_text: Any) -> Any:
@@ -352,16 +396,18 @@ class Servable(tf.Module):
         return {"item_ids": self.item_ids.ids(numbers), "scores": scores}
 
 
-def _most_recent(history: Any, max_history: int) -> Any:
+def _most_recent(history: Any, max_history: int, values: Any = None, padding: int = NOTHING) -> Any:
     """Returns the last known numbers of each row, oldest first, padded with -1 on the left.
 
-    The answer is at least one column wide: not every network takes a history of no column.
+    With `values`, in step with the history, those of the same places and their padding. The answer
+    is at least one column wide: not every network takes a history of no column.
     """
     width = tf.shape(history)[1]
     place = tf.where(history >= 0, 1 + tf.range(width), 0)
     last, _ = tf.math.top_k(place, tf.minimum(width, max_history))
     last = tf.pad(tf.reverse(last, axis=[1]), [[0, 0], [tf.maximum(1 - width, 0), 0]])
-    padded = tf.pad(history, [[0, 0], [1, 0]], constant_values=NOTHING)
+    values = history if values is None else values
+    padded = tf.pad(values, [[0, 0], [1, 0]], constant_values=padding)
     return tf.gather(padded, last, batch_dims=1)
 
 

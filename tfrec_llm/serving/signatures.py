@@ -54,4 +54,17 @@ RANKER_SIGNATURES: dict[str, Signature] = {
 }
 """What an export with a ranker answers too."""
 
-ALL_SIGNATURES = SIGNATURES | RANKER_SIGNATURES
+TIME_SIGNATURES: dict[str, Signature] = {
+    "recommend_timed": Signature(
+        {
+            **_USERS,
+            "history_times": Tensor("int64", (None, None)),  # seconds since 1970, 0: unknown
+            "exclude_ids": _LISTS,
+            "k": _K,
+        },
+        _RANKED,
+    ),
+}
+"""What an export of a model with time gaps answers too."""
+
+ALL_SIGNATURES = SIGNATURES | RANKER_SIGNATURES | TIME_SIGNATURES

@@ -198,6 +198,7 @@ class TrainedModel:
             neighbours=None if self.neighbours.is_empty else AddNeighbours(self.neighbours),
             reranking=None if self.ranker is None else self.ranker.reranking(self.encoder),
             similarity_mask=self.model.similarity_mask,
+            time_gaps=self.model.time_gaps,
         )
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from tfrec_llm.keras_api import keras, tf
 from tfrec_llm.towers.causal_transformer import CausalTransformer
+from tfrec_llm.towers.gap_embedding import GapEmbedding
 from tfrec_llm.towers.newest_item_attention import NewestItemAttention
 from tfrec_llm.towers.recency_mean import RecencyMean
 
@@ -25,16 +26,20 @@ class HistoryEncoder(keras.layers.Layer):
         num_layers: int, layers of a transformer. Defaults to 1.
         num_heads: int, heads of a transformer. Defaults to 2.
         dropout: float in [0, 1). Defaults to 0.
+        time_gaps: bool, whether it learns from the time between items: by the weights of the mean,
+            and by a vector added to what the network is given of an item. Defaults to False.
 
     Call arguments:
         history: float32 `(batch, length, dim)`, oldest first, padding on the left.
         history_mask: bool `(batch, length)`, True for an item.
+        gaps: int32 `(batch, length)`, the time between each item and the one before it, see
+            `time_gaps`; 0 where unknown and at padding. None: all are unknown.
         training: bool, whether drop-out is on.
 
     Returns: float32 `(batch, length, dim)`, entries of about 1 (the length is about √dim); zeros
         where no item has been seen yet.
 
-    Raises: ValueError when `kind` is not one of the five.
+    Raises: ValueError when `kind` is not one of the five, or gaps are given without `time_gaps`.
 
     Example:
         >>> layer = HistoryEncoder("gru", max_history=4)
@@ -49,6 +54,7 @@ class HistoryEncoder(keras.layers.Layer):
         num_layers: int = 1,
         num_heads: int = 2,
         dropout: float = 0.0,
+        time_gaps: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -59,7 +65,8 @@ class HistoryEncoder(keras.layers.Layer):
         self.num_layers = num_layers
         self.num_heads = num_heads
         self.dropout = dropout
-        self.mean = RecencyMean(max_history, name="mean")
+        self.time_gaps = time_gaps
+        self.mean = RecencyMean(max_history, time_gaps=time_gaps, name="mean")
         self.drop = keras.layers.Dropout(dropout)
 
     def build(self, history_shape: tuple[int | None, ...], *_: Any) -> None:
@@ -71,16 +78,25 @@ class HistoryEncoder(keras.layers.Layer):
             self.network.build((None, None, dim))
             self.residual = keras.layers.Dense(dim, kernel_initializer="zeros", name="residual")
             self.residual.build((None, None, dim))
+            if self.time_gaps:
+                self.gap_embedding = GapEmbedding(int(dim or 0), name="gaps")
+                self.gap_embedding.build()
         self.built = True
 
-    def call(self, history: Any, history_mask: Any, training: bool = False) -> Any:
+    def call(
+        self, history: Any, history_mask: Any, gaps: Any = None, training: bool = False
+    ) -> Any:
         """Sums up each prefix of the history."""
+        if gaps is not None and not self.time_gaps:
+            raise ValueError("`gaps` are given, but this layer was made without `time_gaps`.")
         scale = float(history.shape[-1]) ** 0.5
-        mean = self.mean(history, history_mask) * scale
+        mean = self.mean(history, history_mask, gaps) * scale
         if self.network is None:
             return mean
         # Item vectors have length 1: bring their entries to about 1 before the network.
         scaled = history * scale
+        if gaps is not None:
+            scaled += tf.cast(self.gap_embedding(gaps), scaled.dtype)
         scaled *= tf.cast(history_mask, history.dtype)[..., None]
         if self.kind in ("gru", "lstm"):
             scaled = self.drop(scaled, training=training)
@@ -99,6 +115,7 @@ class HistoryEncoder(keras.layers.Layer):
             "num_layers": self.num_layers,
             "num_heads": self.num_heads,
             "dropout": self.dropout,
+            "time_gaps": self.time_gaps,
         }
 
 

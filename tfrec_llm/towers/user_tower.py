@@ -24,12 +24,14 @@ class UserTower(keras.layers.Layer):
         num_heads: int, heads of a transformer. Defaults to 2.
         dropout: float in [0, 1). Defaults to 0.3.
         text_weight: float, start of the learned weight of the text. Defaults to 0.5.
+        time_gaps: bool, whether it learns from the time between items. Defaults to False.
 
     Call arguments:
         history_embeddings: float32 `(batch, length, dim)`, item embeddings, oldest first.
         history_mask: bool `(batch, length)`, True for an item; padding may stand anywhere.
         text_embeddings: float32 `(batch, dim)`, projected text, of any length.
         text_mask: bool `(batch,)`, True where the user has a text.
+        gaps: int32 `(batch, length)`, see `time_gaps`, 0 where unknown; None: all are unknown.
 
     Returns: float32 `(batch, dim)`, rows of length 1; zeros where nothing is known of the user.
 
@@ -48,6 +50,7 @@ class UserTower(keras.layers.Layer):
         num_heads: int = 2,
         dropout: float = 0.3,
         text_weight: float = 0.5,
+        time_gaps: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -57,8 +60,9 @@ class UserTower(keras.layers.Layer):
         self.num_heads = num_heads
         self.dropout = dropout
         self.text_weight = text_weight
+        self.time_gaps = time_gaps
         self.history_encoder = HistoryEncoder(
-            history_kind, max_history, num_layers, num_heads, dropout, name="history"
+            history_kind, max_history, num_layers, num_heads, dropout, time_gaps, name="history"
         )
 
     def build(self, history_shape: tuple[int | None, ...], *_: Any) -> None:
@@ -77,19 +81,25 @@ class UserTower(keras.layers.Layer):
         history_mask: Any,
         text_embeddings: Any,
         text_mask: Any,
+        gaps: Any = None,
         training: bool = False,
     ) -> Any:
         """Embeds the user as of each point of a left-padded history.
 
         Returns: float32 `(batch, length, dim)`; position t knows the items up to t.
         """
-        history = self.history_encoder(history_embeddings, history_mask, training=training)
+        history = self.history_encoder(history_embeddings, history_mask, gaps, training=training)
         scale = float(history_embeddings.shape[-1]) ** 0.5  # the length of `history`
         text = unit_length(text_embeddings) * tf.cast(text_mask, history.dtype)[:, None] * scale
         return unit_length(history + self.learned_text_weight * text[:, None, :])
 
     def call(
-        self, history_embeddings: Any, history_mask: Any, text_embeddings: Any, text_mask: Any
+        self,
+        history_embeddings: Any,
+        history_mask: Any,
+        text_embeddings: Any,
+        text_mask: Any,
+        gaps: Any = None,
     ) -> Any:
         """Embeds the user as of now."""
         # One masked slot in front, so that an empty history has a position too.
@@ -98,7 +108,10 @@ class UserTower(keras.layers.Layer):
         order = left_padding_order(mask)
         mask = tf.gather(mask, order, batch_dims=1)[:, -self.max_history :]
         history = tf.gather(history, order, batch_dims=1)[:, -self.max_history :]
-        return self.at_every_position(history, mask, text_embeddings, text_mask)[:, -1]
+        if gaps is not None:
+            gaps = tf.gather(tf.pad(gaps, [[0, 0], [1, 0]]), order, batch_dims=1)
+            gaps = gaps[:, -self.max_history :] * tf.cast(mask, gaps.dtype)
+        return self.at_every_position(history, mask, text_embeddings, text_mask, gaps)[:, -1]
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor arguments."""
@@ -110,6 +123,7 @@ class UserTower(keras.layers.Layer):
             "num_heads": self.num_heads,
             "dropout": self.dropout,
             "text_weight": self.text_weight,
+            "time_gaps": self.time_gaps,
         }
 
 

@@ -11,6 +11,8 @@ import polars as pl
 from tfrec_llm.data.history_windows import history_windows
 from tfrec_llm.data.length_buckets import length_buckets
 from tfrec_llm.data.padding import left_padded
+from tfrec_llm.data.time_gaps import UNKNOWN
+from tfrec_llm.errors import DataError
 from tfrec_llm.seeds import child_generator
 
 
@@ -22,11 +24,14 @@ class SequenceBatch:
         sequences: int32 `(batch, length + 1)`, item numbers, oldest first, -1 padding on the left.
         user_rows: int32 `(batch,)`, row of the user's text features, -1 for a user without text.
         user_numbers: int32 `(batch,)`, place of the user among all users in the order of their ids.
+        gaps: int32 `(batch, length + 1)`, the time between each item and the one before it, see
+            `time_gaps`, 0 at padding; None where nobody asked for them.
     """
 
     sequences: np.ndarray
     user_rows: np.ndarray
     user_numbers: np.ndarray
+    gaps: np.ndarray | None = None
 
 
 class SequenceDataset:
@@ -36,6 +41,9 @@ class SequenceDataset:
         interactions: frame of `user_id`, `item_number`, `position`.
         max_history: int, items that a user tower sees at most.
         user_rows: user id → row of its text features, for users with a text.
+        time_gaps: bool, whether batches have the column `gap` of the frame. Defaults to False.
+
+    Raises: DataError when gaps are asked for and there is no such column.
 
     Example:
         >>> frame = pl.DataFrame({"user_id": ["u", "u"], "item_number": [4, 2], "position": [0, 1]})
@@ -48,18 +56,28 @@ class SequenceDataset:
         interactions: pl.DataFrame,
         max_history: int,
         user_rows: dict[str, int] | None = None,
+        *,
+        time_gaps: bool = False,
     ) -> None:
         rows_of = user_rows or {}
+        if time_gaps and "gap" not in interactions.columns:
+            raise DataError(
+                "The interactions have no times, so there are no gaps between them to learn from: "
+                "name the column of times in data.columns.timestamp, or set towers.time_gaps to "
+                "false."
+            )
+        columns = ["item_number", "gap"] if time_gaps else ["item_number"]
         grouped = (
             interactions.sort("position")
             .group_by("user_id", maintain_order=True)
-            .agg(pl.col("item_number").cast(pl.Int32))
+            .agg(pl.col(columns).cast(pl.Int32))
             .sort("user_id")
         )
         self.windows: list[np.ndarray] = []
+        self.gaps: list[np.ndarray] | None = [] if time_gaps else None
         rows: list[int] = []
         numbers: list[int] = []
-        for number, (user_id, items) in enumerate(grouped.iter_rows()):
+        for number, (user_id, items, *others) in enumerate(grouped.iter_rows()):
             row = rows_of.get(user_id, -1)
             # A lone item teaches nothing by history, but a text can foretell it.
             if len(items) < 2 and row < 0:
@@ -69,6 +87,8 @@ class SequenceDataset:
                 self.windows.append(window)
                 rows.append(row)
                 numbers.append(number)
+            if self.gaps is not None:
+                self.gaps += history_windows(np.asarray(others[0], dtype=np.int32), max_history)
         self.rows = np.asarray(rows, dtype=np.int32)
         self.user_numbers = np.asarray(numbers, dtype=np.int32)
         self.lengths = np.asarray([len(w) for w in self.windows], dtype=np.int64)
@@ -99,4 +119,10 @@ class SequenceDataset:
                 sequences=left_padded([self.windows[row] for row in rows], min_length=2),
                 user_rows=self.rows[rows],
                 user_numbers=self.user_numbers[rows],
+                gaps=self._padded_gaps(rows),
             )
+
+    def _padded_gaps(self, rows: np.ndarray) -> np.ndarray | None:
+        if self.gaps is None:
+            return None
+        return left_padded([self.gaps[row] for row in rows], min_length=2, fill=UNKNOWN)

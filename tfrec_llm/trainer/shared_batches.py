@@ -86,6 +86,8 @@ def sequences_of(
     max_history: int,
     user_rows: dict[str, int] | None = None,
     workers: _Workers | None = None,
+    *,
+    time_gaps: bool = False,
 ) -> SequenceDataset | ShardDataset | SharedBatches:
     """Returns the sequences to train on.
 
@@ -95,11 +97,19 @@ def sequences_of(
         user_rows: user id → row of its text features, for users with a text.
         workers: those that train together; of streamed interactions each reads a part. A table
             is read by all of them. Defaults to None, this process alone.
+        time_gaps: bool, whether batches have the gaps of the frame; those of shards have none.
 
-    Raises: UsageError when there are fewer shards than workers.
+    Raises:
+        UsageError: when there are fewer shards than workers, or they are asked for gaps.
+        DataError: when a frame without times is.
     """
     if not isinstance(interactions, StreamedInteractions):
-        return SequenceDataset(interactions, max_history, user_rows)
+        return SequenceDataset(interactions, max_history, user_rows, time_gaps=time_gaps)
+    if time_gaps:
+        raise UsageError(
+            "Shards are streamed without times: set towers.time_gaps to false, or train from "
+            "tables."
+        )
     if workers is None or workers.num_workers == 1:
         return ShardDataset(interactions, max_history, user_rows)
     num_shards = len(interactions.reader.all_shards)

@@ -11,7 +11,7 @@ from tfrec_llm.models.two_tower_model import TwoTowerModel
 from tfrec_llm.towers.starts import ClickFactors, ItemTowerStart
 
 _MAX_WEIGHT = 20.0
-_SHAPING = ("history_kind", "max_history", "num_layers", "num_heads")
+_SHAPING = ("history_kind", "max_history", "num_layers", "num_heads", "time_gaps")
 
 
 class StartFromRun:

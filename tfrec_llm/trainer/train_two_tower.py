@@ -253,6 +253,8 @@ def _run_epoch(
         negatives = generator.integers(num_items, size=optimisation.uniform_negatives)
         checksum = zlib.crc32(batch.sequences.tobytes(), checksum)
         checksum = zlib.crc32(batch.user_rows.tobytes(), checksum)
+        if batch.gaps is not None:
+            checksum = zlib.crc32(batch.gaps.tobytes(), checksum)
         losses.append(
             train_step(
                 tf.constant(batch.sequences),
@@ -262,6 +264,7 @@ def _run_epoch(
                 tf.constant(negatives.astype(np.int32)),
                 tf.constant(generator.integers(2**31 - 1, size=2).astype(np.int32)),
                 tf.constant(optimisation.max_positives),
+                *([] if batch.gaps is None else [tf.constant(batch.gaps)]),
             )
         )
         rate = step / max(time.monotonic() - begin, 1e-9)
@@ -285,18 +288,19 @@ def _train_step(
     share = positive_share.astype(np.float32)
     constants = [replicas.constant(array) for array in (corpus_features, texts, share)]
     variables, random_states = model.trainable_variables, random_states_of(model)
+    specs = [
+        tf.TensorSpec([None, None], tf.int32),
+        tf.TensorSpec([None], tf.int32),
+        tf.TensorSpec([None], tf.int32),
+        tf.TensorSpec([None], tf.bool),
+        tf.TensorSpec([None], tf.int32),
+        tf.TensorSpec([2], tf.int32),
+        tf.TensorSpec([], tf.int32),
+    ]
+    if model.time_gaps:
+        specs.append(tf.TensorSpec([None, None], tf.int32))
 
-    @tf.function(
-        input_signature=[
-            tf.TensorSpec([None, None], tf.int32),
-            tf.TensorSpec([None], tf.int32),
-            tf.TensorSpec([None], tf.int32),
-            tf.TensorSpec([None], tf.bool),
-            tf.TensorSpec([None], tf.int32),
-            tf.TensorSpec([2], tf.int32),
-            tf.TensorSpec([], tf.int32),
-        ]
-    )
+    @tf.function(input_signature=specs)
     def step(*inputs: Any) -> Any:
         return replicas.run(replica_step, [*constants, *inputs])
 
@@ -311,6 +315,7 @@ def _train_step(
         negatives: Any,
         seed: Any,
         max_positives: Any,
+        gaps: Any = None,
     ) -> Any:
         replicas.seed(random_states, seed)
         rows = tf.where(user_rows >= 0, user_rows, len(user_features))
@@ -328,6 +333,7 @@ def _train_step(
                     "max_positives": max_positives,
                     "seed": seed,
                     "text_search_weight": text_search_weight,
+                    "gaps": gaps,
                     "part": replicas.part(),
                 }
             )

@@ -52,6 +52,7 @@ class Recommender:
         exclude: Sequence[str] = (),
         k: int = 10,
         *,
+        history_times: Sequence[float] | None = None,
         rerank: bool = False,
         diversity: float = 0.0,
         diversity_method: str = "mmr",
@@ -67,6 +68,8 @@ class Recommender:
             history: ids of items that they took, oldest first; unknown ids are ignored.
             exclude: ids of more items that shall not be recommended.
             k: int ≥ 1, how many items.
+            history_times: when each item of the history was taken, in seconds since 1970, 0 where
+                that is not known; of a run with `towers.time_gaps`.
             rerank: bool, whether the ranker orders the candidates anew.
             diversity: float in [0, 1], how much unlikeness counts; this and what follows is told
                 in `LoadedRecommender.recommend`.
@@ -79,8 +82,8 @@ class Recommender:
         Returns: `Recommendation`s (`item_id`, `title`, `score`), best first.
 
         Raises:
-            UsageError: when `k` is below 1, `rerank` is asked of a run without a ranker, or
-                another value is out of range.
+            UsageError: when `k` is below 1, `rerank` is asked of a run without a ranker, times
+                of one without time gaps, or another value is out of range.
             DataError: when the table of the categories or its column is missing.
         """
         return self._served().recommend(
@@ -88,6 +91,7 @@ class Recommender:
             history=history,
             exclude=exclude,
             k=k,
+            history_times=history_times,
             rerank=rerank,
             diversity=diversity,
             diversity_method=diversity_method,

@@ -30,7 +30,7 @@ from tfrec_llm.encoders.text_encoder import TextEncoder
 from tfrec_llm.encoders.token_rows import token_rows
 from tfrec_llm.encoders.word_embedding_encoder import WordEmbeddingEncoder
 from tfrec_llm.encoders.word_encoder import WORD_WEIGHTS, WordEncoder
-from tfrec_llm.errors import UsageError
+from tfrec_llm.errors import DataError, UsageError
 from tfrec_llm.keras_api import keras
 from tfrec_llm.models.matrix_factorisation import MatrixFactorisation
 from tfrec_llm.models.two_tower_model import TwoTowerModel
@@ -234,7 +234,7 @@ def split_dataset(
             max_test=config.evaluate.max_users or _MOST_STREAMED_TEST_CASES,
             seed=config.train.seed,
         )
-    return split(
+    parts = split(
         dataset,
         catalogue,
         protocol=config.split.protocol,
@@ -244,6 +244,13 @@ def split_dataset(
         train_share=config.split.train_share,
         seed=config.train.seed,
     )
+    if config.towers.time_gaps and parts.test.gaps is None:
+        raise DataError(
+            f"towers.time_gaps learns from the times of interactions, and {dataset.name} has none "
+            "(seconds since 1970 above 0, or dates): name their column in data.columns.timestamp, "
+            "or set towers.time_gaps to false"
+        )
+    return parts
 
 
 def measured_queries(config: RunConfig, parts: Split) -> Queries:
@@ -404,6 +411,7 @@ def build_model(
             num_layers=towers.num_layers,
             num_heads=towers.num_heads,
             dropout=towers.dropout,
+            time_gaps=towers.time_gaps,
         ),
         feature_dim=encoder.dim,
         temperature=config.train.temperature,

@@ -30,6 +30,7 @@ ITEMS_FILE = "assets.extra/items.parquet"
 _NEEDED_TO_LOAD = ("saved_model.pb", "variables/", "assets/", ITEMS_FILE)
 _DEFAULT_MAX_HISTORY = 50  # of exports that do not say theirs
 _MOST_NAMES = 5
+_EQUAL = (("serving_default", "serve_examples"), ("recommend", "recommend_timed"))
 
 
 def check(
@@ -232,9 +233,10 @@ def _sizes(folder: Path) -> dict[str, int]:
 def _requests(
     item_ids: Sequence[str], titles: Sequence[str], graph: SavedGraph, facts: Mapping[str, Any]
 ) -> list[Request]:
-    """Returns sample requests to every signature, last the pair whose answers must be equal."""
+    """Returns sample requests to every signature, last the pairs whose answers must be equal."""
     history = list(item_ids[:2])
-    users = {"user_text": [titles[0], ""], "history": padded([[], history])}
+    histories = padded([[], history])
+    users = {"user_text": [titles[0], ""], "history": histories}
     examples = [serialized_example(titles[0], []), serialized_example("", history)]
     samples = sample_requests(
         item_ids,
@@ -242,9 +244,15 @@ def _requests(
         facts["max_k"],
         facts["max_history"] or _DEFAULT_MAX_HISTORY,
         has_ranker="rank" in graph.inputs,
+        has_times="recommend_timed" in graph.inputs,
     )
     asked = [request for request in samples if request[0] in graph.inputs]
-    return [*asked, ("serving_default", users), ("serve_examples", {"examples": examples})]
+    pairs: list[Request] = [("serving_default", users), ("serve_examples", {"examples": examples})]
+    if "recommend_timed" in graph.inputs:
+        plain = {**users, "exclude_ids": [[""], [""]], "k": facts["max_k"]}
+        unknown = {"history_times": [[0] * len(row) for row in histories]}
+        pairs += [("recommend", plain), ("recommend_timed", {**plain, **unknown})]
+    return [*asked, *pairs]
 
 
 def _attributed(found: Examination, requires: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -300,11 +308,12 @@ def _answers(
         )
         if fault:
             return _told("answers", False, f"an answer of {name} is wrong: {fault}")
-    served, examples = found.answers[len(requests) - 2 : len(requests)]
-    if served is not None and examples is not None:
-        fault = difference(served, examples)
+    last = dict(zip((name for name, _ in requests), found.answers, strict=False))
+    for first, second in _EQUAL:
+        served, other = last.get(first), last.get(second)
+        fault = difference(served, other) if served is not None and other is not None else None
         if fault:
-            return _told("answers", False, f"serve_examples differs from serving_default: {fault}")
+            return _told("answers", False, f"{second} differs from {first}: {fault}")
     names = {name for name, _ in requests}
     return _told(
         "answers",

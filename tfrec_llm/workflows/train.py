@@ -423,7 +423,11 @@ def _fit(
     clicks = prepared.num_clicks(interactions)
     language_model = language_model_of(model)
     sequences = sequences_of(
-        interactions, config.towers.max_history, prepared.user_rows, options.get("replicas")
+        interactions,
+        config.towers.max_history,
+        prepared.user_rows,
+        options.get("replicas"),
+        time_gaps=model.time_gaps,
     )
     return fit(
         model,
@@ -694,6 +698,8 @@ def training_fingerprint(config: RunConfig, dataset: Dataset | ShardedDataset) -
         shaping["data"] = {"start_memory_gb": config.data.start_memory_gb}
     for key in ("strategy", "worker_timeout"):  # where it is trained may change on the way
         shaping["train"].pop(key)
+    if not config.towers.time_gaps:  # as it was before there was such a setting
+        shaping["towers"].pop("time_gaps")
     if config.train.start_from is not None:  # what that run is counts, not where it lies
         shaping["train"]["start_from"] = RunFolder(config.train.start_from).fingerprint
     return hashlib.sha256(

@@ -251,6 +251,7 @@ def evaluate_ranker(
         trained.popularity,
         prepared.text_features,
         neighbours=trained.neighbours,
+        with_gaps=False,  # a request to the ranker comes without times
     )
     baseline, settings = _tuned_baseline(config, prepared, retriever, progress)
     ranking: dict[str, Any] = {
@@ -362,6 +363,7 @@ def _retriever(
         clicks / max(1, int(clicks.sum())),
         prepared.text_features,
         neighbours=neighbours,
+        with_gaps=False,  # as it is served
     )
 
 

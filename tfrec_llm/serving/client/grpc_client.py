@@ -11,6 +11,7 @@ from tfrec_llm.errors import MissingPackageError, RequestError, UnavailableError
 from tfrec_llm.serving.client.queries import Questions
 from tfrec_llm.serving.client.retries import NotThere, with_retries
 from tfrec_llm.serving.plain_tensorflow import plain_tensorflow
+from tfrec_llm.serving.signatures import ALL_SIGNATURES
 
 
 class GrpcClient(Questions):
@@ -93,7 +94,7 @@ class GrpcClient(Questions):
         elif self._label is not None:
             request.model_spec.version_label = self._label
         for key, value in inputs.items():
-            dtype = tf.int32 if isinstance(value, int) else tf.string
+            dtype = _dtype(signature, key, value)
             try:
                 shape = np.array(value, dtype=object).shape
                 request.inputs[key].CopyFrom(tf.make_tensor_proto(value, dtype, shape))
@@ -122,6 +123,14 @@ class GrpcClient(Questions):
             raise RequestError(
                 f"{self._address} refused the request ({code.name}): {details}", code.name
             ) from error
+
+
+def _dtype(signature: str, key: str, value: Any) -> str:
+    """Returns the dtype that a signature of ours takes; of another it follows from the value."""
+    known = ALL_SIGNATURES.get(signature)
+    if known is not None and key in known.inputs:
+        return known.inputs[key].dtype
+    return "int32" if isinstance(value, int) else "string"
 
 
 def _plain(array: np.ndarray) -> Any:

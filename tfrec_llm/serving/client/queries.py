@@ -23,11 +23,16 @@ class Query:
         text: str, anything about the user or what they look for.
         history: ids of items that they took, oldest first.
         exclude: ids of more items that shall not be recommended.
+        history_times: int, when each item of the history was taken, in seconds since 1970, 0 where
+            that is not known; empty: of none it is. For exports of a model with time gaps.
+
+    Raises: UsageError when a list of ids is one string, or there is not one time for each item.
     """
 
     text: str = ""
     history: Sequence[str] = ()
     exclude: Sequence[str] = ()
+    history_times: Sequence[int] = ()
 
     def __post_init__(self) -> None:
         for name in ("history", "exclude"):
@@ -35,6 +40,11 @@ class Query:
                 raise UsageError(
                     f"`{name}` must be a list of item ids, got one string {getattr(self, name)!r}."
                 )
+        if len(self.history_times) not in (0, len(self.history)):
+            raise UsageError(
+                f"`history_times` must hold one time for each of the {len(self.history)} items of "
+                f"the history, got {len(self.history_times)}. Give 0 where a time is not known."
+            )
 
 
 class Questions:
@@ -53,6 +63,7 @@ class Questions:
         history: Sequence[str] = (),
         exclude: Sequence[str] = (),
         k: int = 10,
+        history_times: Sequence[int] = (),
     ) -> Scored:
         """Recommends items to one user.
 
@@ -61,15 +72,16 @@ class Questions:
             history: ids of items that they took, oldest first.
             exclude: ids of more items that shall not be recommended.
             k: int >= 1, how many items; at most the `max_k` of the export come.
+            history_times: int, see `Query`.
 
         Returns: pairs of an item id and its score, best first.
 
         Raises:
-            UsageError: when a list of ids is one string.
+            UsageError: when a list of ids is one string, or there is not one time for each item.
             RequestError: when the server refuses the request.
             UnavailableError: when the server cannot be reached or is too slow.
         """
-        return self.batch([Query(text, history, exclude)], k)[0]
+        return self.batch([Query(text, history, exclude, history_times)], k)[0]
 
     def batch(self, queries: Sequence[Query], k: int = 10) -> list[Scored]:
         """Recommends items to many users in one request.
@@ -84,13 +96,19 @@ class Questions:
         """
         if not queries:
             return []
-        inputs = {
+        inputs: dict[str, Any] = {
             "user_text": [query.text for query in queries],
             "history": _padded([query.history for query in queries]),
             "exclude_ids": _padded([query.exclude for query in queries]),
             "k": k,
         }
-        return _scored(self._predict("recommend", inputs))
+        if not any(query.history_times for query in queries):
+            return _scored(self._predict("recommend", inputs))
+        inputs["history_times"] = [
+            [*query.history_times, *[0] * (len(row) - len(query.history_times))]
+            for query, row in zip(queries, inputs["history"], strict=True)
+        ]
+        return _scored(self._predict("recommend_timed", inputs))
 
     def similar(self, item_id: str, k: int = 10) -> Scored:
         """Finds the items that are most like an item.

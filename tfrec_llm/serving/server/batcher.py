@@ -41,7 +41,8 @@ class Batcher:
     """Joins requests to the same signature, and to the same `k`, into batches.
 
     A request starts at once while one of the `slots` is free; those that come meanwhile wait for
-    the next free slot and then go together. Lists of different widths are padded with "".
+    the next free slot and then go together. Lists of different widths are padded with
+    "", times with 0.
 
     Args:
         executor: where the graph runs; threads, as TensorFlow lets go of Python's lock.
@@ -169,11 +170,11 @@ def _answers(version: Runs, signature: str, batch: Sequence[_Waiting]) -> list[A
 
 
 def join(requests: Sequence[Arrays]) -> Arrays:
-    """Puts the rows of requests under each other; lists are padded to the widest with "".
+    """Puts the rows of requests under each other; lists are padded to the widest with "" or 0.
 
     Args:
-        requests: arrays by input; strings `(rows,)` or `(rows, width)`, or a scalar that is the
-            same in all.
+        requests: arrays by input, `(rows,)` or `(rows, width)`, or a scalar that is the same in
+            all.
 
     Example:
         >>> one = {"history": np.array([[b"a"]], object), "k": np.int32(3)}
@@ -212,6 +213,7 @@ def split(answer: Arrays, rows: Sequence[int]) -> list[Arrays]:
 def _widened(array: np.ndarray, width: int) -> np.ndarray:
     if array.shape[1] == width:
         return array
-    wide = np.full((array.shape[0], width), b"", dtype=np.object_)
+    padding = b"" if array.dtype == object else 0
+    wide = np.full((array.shape[0], width), padding, dtype=array.dtype)
     wide[:, : array.shape[1]] = array
     return wide

@@ -16,7 +16,7 @@ from tfrec_llm.serving.signatures import Tensor
 
 Arrays = dict[str, np.ndarray]
 Inputs = Mapping[str, Tensor]
-_INT32 = range(-(2**31), 2**31)
+_INTEGERS = {"int32": range(-(2**31), 2**31), "int64": range(-(2**63), 2**63)}
 _MAX_RANK = 8  # no signature has more than two; a list nested deeper is refused
 
 
@@ -242,7 +242,7 @@ def _scalar(value: Any, dtype: str) -> Any:
                 ) from None
         if isinstance(value, dict):
             return _decoded(value)
-    elif dtype == "int32" and type(value) is int and value in _INT32:
+    elif type(value) is int and value in _INTEGERS.get(dtype, ()):
         return value
     raise RequestError(
         f"JSON Value: {_shown(value)} Type: {_TYPES[type(value)]} is not of expected type: {dtype}"
