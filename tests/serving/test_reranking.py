@@ -215,7 +215,7 @@ def test_a_fresh_process_with_the_loader_of_servers_answers_as_memory_does(
 ) -> None:
     requests = _requests(ranked)
     _, answers = ask_in_fresh_process(exported, requests)
-    assert {name for name, _ in requests} == set(ALL_SIGNATURES)
+    assert {name for name, _ in requests} == set(SIGNATURES | RANKER_SIGNATURES)
     for (name, inputs), answer in zip(requests, answers, strict=True):
         expected = ask(ranked.servable, name, inputs)
         assert set(expected) == set(answer) == set(ALL_SIGNATURES[name].outputs)
