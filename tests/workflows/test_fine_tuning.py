@@ -83,7 +83,7 @@ def test_without_a_rate_of_its_own_lora_learns_faster_than_pretrained_weights(
     }
     assert rates == {"lora": 2e-4, "last_layers": 2e-5, "full": 2e-5}
     given = shop_config("encoder.mode=lora", "encoder.learning_rate=1e-3")
-    assert optimisation(given, 1).encoder_learning_rate == 1e-3
+    assert optimisation(given, 1, 100).encoder_learning_rate == 1e-3
 
 
 def test_an_encoder_that_is_no_language_model_is_refused(shop_config: Config) -> None:
