@@ -35,7 +35,7 @@ def environment(tmp_path: Path) -> dict[str, str]:
     package.mkdir()
     (package / "__init__.py").touch()
     (package / "__main__.py").write_text(WORKER)
-    return {**os.environ, "PYTHONPATH": str(tmp_path), "PYTHONSAFEPATH": "1"}
+    return {**os.environ, "PYTHONPATH": str(tmp_path)}
 
 
 def launched(
@@ -50,6 +50,7 @@ def launched(
     return subprocess.Popen(
         [sys.executable, "-c", code, str(LAUNCHER), *words],
         env=environment,
+        cwd=environment["PYTHONPATH"],  # where `python -m` looks first
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

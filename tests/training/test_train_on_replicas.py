@@ -51,7 +51,7 @@ def test_two_workers_come_to_the_model_of_a_single_process(
     two_workers: subprocess.CompletedProcess[str], alone: Path, shop: Path
 ) -> None:
     assert two_workers.returncode == 0, two_workers.stdout
-    assert "2 replicas in 2 processes, 31 users a step in all" in two_workers.stdout
+    assert "2 replicas in 2 processes, which share the batch of each step" in two_workers.stdout
     assert "[worker 1] worker: 1" in two_workers.stdout
     found, wanted = training_of(shop / "workers"), training_of(alone)
     assert (found["replicas"], wanted["replicas"]) == (2, 1)
