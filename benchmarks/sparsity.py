@@ -39,6 +39,8 @@ SETTINGS = {
     "towers.history": "mean",
     "towers.max_history": 20,
     "towers.text_start_share": 0.4,
+    "towers.item_id_rate": 1.0,
+    "train.learning_rate": 0.004,
     "train.epochs": 6,
     "train.patience": 2,
     "train.text_search_weight": 0.2,
