@@ -179,7 +179,10 @@ def tuned_shop(shop_config: Config, tmp_path_factory: pytest.TempPathFactory) ->
 
     @functools.cache
     def trained(mode: str) -> tuple[RunConfig, Path]:
-        config = shop_config(f"encoder.mode={mode}", "train.epochs=2", *SETTINGS)
+        refit = "true" if mode == "lora" else "false"  # in one mode: it is a training like any other
+        config = shop_config(
+            f"encoder.mode={mode}", f"train.refit={refit}", "train.epochs=2", *SETTINGS
+        )
         folder = tmp_path_factory.mktemp("tuned") / "run"
         train(config, folder)
         return config, folder

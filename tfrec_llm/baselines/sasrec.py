@@ -204,7 +204,7 @@ class Sasrec:
 
 
 def _scorer(network: SasrecNetwork) -> Any:
-    @tf.function(input_signature=[tf.TensorSpec([None, None], tf.int32)])
+    @tf.function(input_signature=[tf.TensorSpec([None, None], tf.int32)], autograph=False)
     def score(sequences: Any) -> Any:
         newest = network(sequences)[:, -1]
         return tf.matmul(newest, network.items.value, transpose_b=True)
@@ -221,7 +221,8 @@ def _training_step(network: SasrecNetwork, learning_rate: float) -> Any:
         input_signature=[
             tf.TensorSpec([None, None], tf.int32),
             tf.TensorSpec([None], tf.int32),
-        ]
+        ],
+        autograph=False,
     )
     def step(windows: Any, negatives: Any) -> Any:
         with tf.GradientTape() as tape:

@@ -121,7 +121,9 @@ class FineTuning(keras.layers.Layer):
             state.assign(generator.integers(2**32, size=state.shape, dtype=np.uint32))
         self._states = states
         self._encode_batch = tf.function(
-            self.__call__, input_signature=[tf.TensorSpec([None, None], tf.int32)]
+            self.__call__,
+            input_signature=[tf.TensorSpec([None, None], tf.int32)],
+            autograph=False,
         )
         self.built = True
 

@@ -102,7 +102,9 @@ class LanguageEncoder(tf.Module):
         self.dim = first.dim + chinese.dim
         self._centre = tf.Variable(tf.zeros([self.dim]), trainable=False, name="centre")
         self._embed = tf.function(
-            self._embed_in_graph, input_signature=[tf.TensorSpec([None], tf.string)]
+            self._embed_in_graph,
+            input_signature=[tf.TensorSpec([None], tf.string)],
+            autograph=False,
         )
 
     @property

@@ -87,7 +87,7 @@ class SparseCodingEncoder(tf.Module):
         spec = tf.TensorSpec([None, encoder.dim], tf.float32)
         # A bound method is not tracked, so exports do not carry what only `encode` needs.
         self._code_rows: Callable[[Any], Any] = tf.function(
-            self.code, input_signature=[spec]
+            self.code, input_signature=[spec], autograph=False
         ).__call__
 
     @classmethod

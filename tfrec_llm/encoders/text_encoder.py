@@ -112,10 +112,14 @@ class TextEncoder(tf.Module):
         pool_weights = pool.weights if pool is not None else []
         self._weights = [weight.value for weight in (*backbone.weights, *pool_weights)]
         self._embed = tf.function(
-            self._embed_in_graph, input_signature=[tf.TensorSpec([None], tf.string)]
+            self._embed_in_graph,
+            input_signature=[tf.TensorSpec([None], tf.string)],
+            autograph=False,
         )
         tokens = tf.TensorSpec([None, None], tf.int32)
-        batch_function = tf.function(self.embed_tokens, input_signature=[tokens, tokens])
+        batch_function = tf.function(
+            self.embed_tokens, input_signature=[tokens, tokens], autograph=False
+        )
         # A bound method is not tracked, so exports do not carry what only `encode` needs.
         self._encode_batch = batch_function.__call__
         self.dim = int(self._embed.get_concrete_function().structured_outputs.shape[-1])

@@ -55,7 +55,9 @@ class WordEmbeddingEncoder(tf.Module):
         self.max_tokens = max_tokens
         self.num_tokens = max_tokens
         self._embed = tf.function(
-            self._embed_in_graph, input_signature=[tf.TensorSpec([None], tf.string)]
+            self._embed_in_graph,
+            input_signature=[tf.TensorSpec([None], tf.string)],
+            autograph=False,
         )
 
     @classmethod

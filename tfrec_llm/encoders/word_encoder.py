@@ -76,7 +76,9 @@ class WordEncoder(tf.Module):
         self._idf = tf.Variable(np.asarray(idf, np.float32), trainable=False, name="idf")
         self._rows = tf.Variable(np.asarray(table, np.float32), trainable=False, name="table")
         self._embed = tf.function(
-            self._embed_in_graph, input_signature=[tf.TensorSpec([None], tf.string)]
+            self._embed_in_graph,
+            input_signature=[tf.TensorSpec([None], tf.string)],
+            autograph=False,
         )
 
     @classmethod

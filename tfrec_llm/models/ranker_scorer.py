@@ -37,7 +37,9 @@ class RankerScorer:
 
         numbers = tf.TensorSpec([None], tf.int32)
         self._logits = tf.function(
-            logits, input_signature=[tf.TensorSpec([None, None], tf.int32), numbers, numbers]
+            logits,
+            input_signature=[tf.TensorSpec([None, None], tf.int32), numbers, numbers],
+            autograph=False,
         )
 
     def logits(

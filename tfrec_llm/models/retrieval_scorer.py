@@ -39,11 +39,9 @@ class RetrievalScorer:
     ) -> None:
         self.name = name or model.kind
         self.model = model
-        self._popularity = np.asarray(popularity, dtype=np.float32)
-        self.item_embeddings = model.embed_corpus(corpus_features, self._popularity == 0.0)
         self.neighbours = neighbours
-        self._text_features = text_features or {}
         self._feature_shape = corpus_features.shape[1:]
+        self.renew(corpus_features, popularity, text_features)
         self._with_gaps = with_gaps and model.time_gaps
         specs = [
             tf.TensorSpec([None, None, model.embedding_dim], tf.float32),
@@ -53,7 +51,23 @@ class RetrievalScorer:
         ]
         if self._with_gaps:
             specs.append(tf.TensorSpec([None, None], tf.int32))
-        self._embed = tf.function(model.embed_users, input_signature=specs)
+        self._embed = tf.function(model.embed_users, input_signature=specs, autograph=False)
+
+    def renew(
+        self,
+        corpus_features: np.ndarray,
+        popularity: np.ndarray,
+        text_features: dict[str, np.ndarray] | None = None,
+    ) -> None:
+        """Embeds the corpus anew, with the weights that the model has by now.
+
+        Cheaper than another scorer, which would trace the graph that embeds users once more.
+
+        Args: as those of the class; features keep their shape.
+        """
+        self._popularity = np.asarray(popularity, dtype=np.float32)
+        self._text_features = text_features or {}
+        self.item_embeddings = self.model.embed_corpus(corpus_features, self._popularity == 0.0)
 
     def embed(self, queries: Queries) -> np.ndarray:
         """Returns user embeddings, float32 `(num_queries, embedding_dim)`."""

@@ -269,7 +269,7 @@ _SIGNATURE = (_ROWS, _ROWS, _ONE_ROW, _ONE_ROW, _ROWS, _ROWS)
 def _train_step(model: MaskedLanguageModel, optimizer: Any, pad: int, halves_weight: float) -> Any:
     variables = model.trainable_variables
 
-    @tf.function(input_signature=_SIGNATURE)
+    @tf.function(input_signature=_SIGNATURE, autograph=False)
     def step(
         token_ids: Any,
         padding_mask: Any,
@@ -308,7 +308,7 @@ def _halves(
 
 
 def _evaluation(model: MaskedLanguageModel, pad: int, halves_weight: float) -> Any:
-    @tf.function(input_signature=_SIGNATURE)
+    @tf.function(input_signature=_SIGNATURE, autograph=False)
     def sums(
         token_ids: Any,
         padding_mask: Any,

@@ -84,7 +84,9 @@ def _nearest(rows: np.ndarray, centres: np.ndarray, choices: int) -> tuple[np.nd
     transposed = tf.constant(centres.T)
     half_lengths = tf.constant(0.5 * (centres**2).sum(axis=1))
 
-    @tf.function(input_signature=[tf.TensorSpec([None, rows.shape[1]], tf.float32)])
+    @tf.function(
+        input_signature=[tf.TensorSpec([None, rows.shape[1]], tf.float32)], autograph=False
+    )
     def nearest(block: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         nearness, found = tf.math.top_k(tf.matmul(block, transposed) - half_lengths, choices)
         return found, -nearness

@@ -65,7 +65,9 @@ class TextPreprocessor(tf.Module):
         self.pad_token_id = int(getattr(tokenizer, "pad_token_id", None) or 0)
         # Outside a graph a keras-nlp tokenizer returns Python lists, so it never runs there.
         self._token_ids = tf.function(
-            self._token_ids_in_graph, input_signature=[tf.TensorSpec([None], tf.string)]
+            self._token_ids_in_graph,
+            input_signature=[tf.TensorSpec([None], tf.string)],
+            autograph=False,
         )
 
     def __call__(self, texts: Any) -> dict[str, Any]:

@@ -49,8 +49,8 @@ class Replicas:
     def __init__(self, strategy: Any = None, worker_timeout: float = WORKER_TIMEOUT) -> None:
         self._strategy = strategy
         self._options = None
-        self._sent_by_chief = tf.function(self._sum_with_zeros)
-        self._sent_by_each = tf.function(self._sum_over_workers)
+        self._sent_by_chief = tf.function(self._sum_with_zeros, autograph=False)
+        self._sent_by_each = tf.function(self._sum_over_workers, autograph=False)
         self.count = 1 if strategy is None else int(strategy.num_replicas_in_sync)
         self.num_workers, self.worker = 1, 0
         resolver = getattr(strategy, "cluster_resolver", None)

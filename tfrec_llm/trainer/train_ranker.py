@@ -213,7 +213,8 @@ def _train_step(ranker: PointwiseRanker, features: RankerFeatures, optimizer: An
             tf.TensorSpec([None], tf.int32),
             tf.TensorSpec([None], tf.int32),
             tf.TensorSpec([None], tf.float32),
-        ]
+        ],
+        autograph=False,
     )
     def step(histories: Any, texts: Any, items: Any, labels: Any) -> Any:
         known = tf.cast(histories >= 0, item_vectors.dtype)[:, :, None]

@@ -300,7 +300,7 @@ def _train_step(
     if model.time_gaps:
         specs.append(tf.TensorSpec([None, None], tf.int32))
 
-    @tf.function(input_signature=specs)
+    @tf.function(input_signature=specs, autograph=False)
     def step(*inputs: Any) -> Any:
         return replicas.run(replica_step, [*constants, *inputs])
 

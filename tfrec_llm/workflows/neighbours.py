@@ -101,10 +101,11 @@ def _choose(
         draw = child_generator(seed, "neighbour validation")
         queries = queries.take(np.sort(draw.choice(len(queries), most, replace=False)))
     items, texts = features_of_the_moment(config, prepared, model, progress)()
+    scorer = RetrievalScorer(model, items, np.ones(num_items), texts)
 
     def embed(is_new: np.ndarray, new_item_scale: float) -> tuple[np.ndarray, np.ndarray]:
         model.new_item_scale.assign(new_item_scale)
-        scorer = RetrievalScorer(model, items, (~is_new).astype(np.float32), texts)
+        scorer.renew(items, ~is_new, texts)
         return scorer.embed(queries), scorer.item_embeddings
 
     return choose_neighbours(

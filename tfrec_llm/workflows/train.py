@@ -658,12 +658,17 @@ def _validation(
     """
     queries = _sample(prepared.split.validation, _MAX_VALIDATION_QUERIES, config.train.seed)
     order = tie_order(prepared.catalogue.item_ids)
+    scorer: RetrievalScorer | None = None
 
     def evaluate() -> float:
+        nonlocal scorer
         if not len(queries):
             return 0.0
         items, texts = features() if features else (prepared.item_features, prepared.text_features)
-        scorer = RetrievalScorer(model, items, clicks, texts)
+        if scorer is None:
+            scorer = RetrievalScorer(model, items, clicks, texts)
+        else:
+            scorer.renew(items, clicks, texts)
         lists = recommended_lists(scorer, queries, 10, order)
         return float(ndcg_at_k(target_ranks(lists, queries.targets), 10).mean())
 

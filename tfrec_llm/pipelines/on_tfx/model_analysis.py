@@ -38,7 +38,9 @@ def write_hit_model(export: str | Path, out: str | Path, k: int) -> None:
     module.export = tf.saved_model.load(str(version_folder(export)))
     recommend = module.export.signatures["recommend"]
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
+    @tf.function(
+        input_signature=[tf.TensorSpec([None], tf.string, name="examples")], autograph=False
+    )
     def hit(examples: Any) -> dict[str, Any]:
         features = {
             "user_text": tf.io.FixedLenFeature([], tf.string, default_value=""),
