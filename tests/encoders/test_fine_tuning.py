@@ -63,7 +63,7 @@ def test_before_a_step_it_is_the_encoder(pooling: str, tiny_folder: Path) -> Non
     np.testing.assert_allclose(found, encoder.embed(tf.constant(TEXTS)), atol=1e-5)
 
 
-# How families name their layers and their matrices matters to these modes, and to `full` it does not.
+# How a family names its layers and matrices matters to these modes, and not to `full`.
 CASES = [(family, mode) for family in sorted(FAMILIES) for mode in ("lora", "last_layers")]
 
 

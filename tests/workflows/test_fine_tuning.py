@@ -179,7 +179,7 @@ def tuned_shop(shop_config: Config, tmp_path_factory: pytest.TempPathFactory) ->
 
     @functools.cache
     def trained(mode: str) -> tuple[RunConfig, Path]:
-        refit = "true" if mode == "lora" else "false"  # in one mode: it is a training like any other
+        refit = "true" if mode == "lora" else "false"  # another training like the first
         config = shop_config(
             f"encoder.mode={mode}", f"train.refit={refit}", "train.epochs=2", *SETTINGS
         )
