@@ -28,15 +28,6 @@ from tfrec_llm.workflows.study import COMPLETE
 from tfrec_llm.workflows.study_files import TRIALS_FILE
 
 METRIC = "validation_ndcg@10"
-_RESULTS = (
-    "trial",
-    "state",
-    METRIC,
-    "best_epoch",
-    "seconds",
-    f"{METRIC}_by_epoch",
-    "reason",
-)
 
 
 @dataclass(frozen=True)
@@ -69,7 +60,7 @@ def common_trials(folders: Sequence[Path]) -> list[CommonTrial]:
         had other settings than in the first study.
     """
     tables = [_read(folder) for folder in folders]
-    keys = [column for column in tables[0].columns if column not in _RESULTS]
+    keys = [column for column in tables[0].columns if "." in column]  # results have none
     found = []
     for number in range(min(len(table) for table in tables)):
         settings = [{key: table[key][number] for key in keys} for table in tables]
@@ -107,12 +98,19 @@ def table(trials: Sequence[CommonTrial], names: Sequence[str]) -> str:
     heads = ["trial", *(key.split(".")[-1] for key in keys), *names, "mean"]
     lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for trial in sorted(trials, key=lambda trial: (-(trial.mean or 0.0), trial.number)):
-        shown = [f"{float(value):.3g}" for value in trial.settings.values()]
+        shown = [_short(value) for value in trial.settings.values()]
         ratios = ["stopped" if r is None else f"{r:.3f}" for r in trial.ratios]
         mean = "–" if trial.mean is None else f"{trial.mean:.3f}"
         name = "0, the defaults" if trial.number == 0 else str(trial.number)
         lines.append(f"| {' | '.join([name, *shown, *ratios, mean])} |")
     return "\n".join(lines)
+
+
+def _short(value: str) -> str:
+    try:
+        return f"{float(value):.3g}"
+    except ValueError:  # a name, or null
+        return value
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -11,7 +11,6 @@ from tfrec_llm.errors import DataError
 from tfrec_llm.workflows.study import Study
 from tfrec_llm.workflows.study_files import write_study_files
 
-KEY = "towers.dropout"
 SPACE = Path(common_settings.__file__).with_name("defaults_space.yaml")
 
 
@@ -38,6 +37,13 @@ def test_trials_are_judged_by_the_geometric_mean_of_their_ratios_to_the_defaults
     assert trials[2].mean == pytest.approx(2.0**0.5)
     rows = common_settings.table(trials, ["a", "b"]).splitlines()[2:]
     assert [row.split(" | ")[0] for row in rows] == ["| 1", "| 2", "| 0, the defaults"]
+
+
+def test_settings_may_be_names_and_nothing() -> None:
+    settings = {"towers.history": "gru", "train.batch_size": "null", "towers.dropout": "0.12345"}
+    trial = common_settings.CommonTrial(0, settings, [1.0])
+    row = common_settings.table([trial], ["a"]).splitlines()[-1]
+    assert row == "| 0, the defaults | gru | null | 0.123 | 1.000 | 1.000 |"
 
 
 def test_a_trial_that_was_stopped_on_one_set_is_no_candidate(tmp_path: Path) -> None:

@@ -63,13 +63,10 @@ def test_before_a_step_it_is_the_encoder(pooling: str, tiny_folder: Path) -> Non
     np.testing.assert_allclose(found, encoder.embed(tf.constant(TEXTS)), atol=1e-5)
 
 
-# How a family names its layers and matrices matters to these modes, and not to `full`.
-CASES = [(family, mode) for family in sorted(FAMILIES) for mode in ("lora", "last_layers")]
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize(("family", "mode"), [*CASES, ("bert", "full")])
-def test_every_family_can_be_tuned(family: str, mode: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("family", sorted(FAMILIES))
+def test_every_family_can_be_tuned_in_every_mode(family: str, mode: str, tmp_path: Path) -> None:
     encoder = TextEncoder.from_preset(tiny_preset(tmp_path, family), max_tokens=16)
     rows = token_rows(encoder, TEXTS)
     layer = FineTuning(encoder, mode, lora_rank=2, train_layers=1)

@@ -31,7 +31,6 @@ def test_a_kind_is_trained_measured_and_exported(kind, model, shop_config, tmp_p
         f"model.kind={model}",
         "encoder.dim=6",
         "towers.text_start_share=0.4",
-        "train.refit=false",
     )
     train(config, tmp_path / "run")
     evaluate(tmp_path / "run")
