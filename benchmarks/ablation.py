@@ -17,18 +17,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from cells import (
-    TRAINED,
-    Cell,
-    about,
-    chosen,
-    difference_with_interval,
-    exit_with,
-    figure,
-    mean_with_interval,
-    read_cell,
-    run_cells,
-)
+from cell import TRAINED, Cell
+from cell_figures import about, difference_with_interval, figure, mean_with_interval
+from cells import chosen, exit_with, read_cell, run_cells
 from plots import interval_plot
 
 from tfrec_llm.errors import UsageError

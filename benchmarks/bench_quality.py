@@ -4,9 +4,9 @@
     python benchmarks/bench_quality.py [--seeds 7] [--only 'movielens.*'] [--out tables.md]
     python benchmarks/bench_quality.py --quick       # the bundled bookshop, to check the script
 
-Each cell is a model, or all baselines together, on one data set, protocol and seed, measured in a
-process of its own. Finished cells stay in --cells, so that a killed benchmark goes on. A cell that
-fails does not stop the others; all that failed stand at the end, and the exit code is 1.
+Each cell is a model, or the fast baselines together, on one data set, protocol and seed, measured
+in a process of its own. Finished cells stay in --cells, so that a killed benchmark goes on. A cell
+that fails does not stop the others; all that failed stand at the end, and the exit code is 1.
 """
 
 from __future__ import annotations
@@ -18,24 +18,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from cells import (
-    CONFIGS,
-    EVERY_BASELINE,
-    TRAINED,
-    Cell,
-    about,
-    chosen,
-    difference_with_interval,
-    exit_with,
-    figure,
-    in_slice,
-    mean_with_interval,
-    read_cell,
-    run_cells,
-)
+from cell import EVERY_BASELINE, TRAINED, Cell, read_config
+from cell_figures import about, difference_with_interval, figure, in_slice, mean_with_interval
+from cells import chosen, exit_with, read_cell, run_cells
 from plots import interval_plot
 
-from tfrec_llm.config.load import load_config
+from tfrec_llm.baselines.tuning import SLOW_BASELINES
 from tfrec_llm.errors import UsageError
 from tfrec_llm.files import atomic_file
 
@@ -59,7 +47,7 @@ OURS: dict[str, dict[str, Any]] = {
     # Neighbours by clicks would bring the ids back in.
     "two_tower_text_only": {"towers.item_ids": "false", "towers.neighbours": 0},
 }
-MODELS = (*OURS, EVERY_BASELINE)
+MODELS = (*OURS, EVERY_BASELINE, *SLOW_BASELINES)
 # A start that knows nothing needs more passes, and its first ones may bring nothing: all are run,
 # and the best one on validation is kept.
 PASSES_OF_RANDOM_START = 2
@@ -82,9 +70,7 @@ Results = dict[str, list[dict[str, Any]]]  # model → its results, one a seed
 
 def protocols_of(source: str) -> tuple[str, ...]:
     """Returns the protocols of a data set: that of its configuration, and cold items."""
-    path = Path(source)
-    config = load_config(path if path.suffix else CONFIGS / f"{source}.yaml", [])
-    return (config.split.protocol, "cold_items")
+    return (read_config(source).split.protocol, "cold_items")
 
 
 def make_cells(
@@ -94,8 +80,7 @@ def make_cells(
     made: dict[tuple[str, str, str, int], Cell] = {}
     for seed in seeds:
         for source in data:
-            path = Path(source)
-            config = load_config(path if path.suffix else CONFIGS / f"{source}.yaml", [])
+            config, stem = read_config(source), Path(source).stem
             for protocol in protocols_of(source):
                 for model in MODELS:
                     changes = SETTINGS_OF_PROTOCOL.get(protocol, {}) | OURS.get(model, {})
@@ -103,7 +88,7 @@ def make_cells(
                         passes = PASSES_OF_RANDOM_START * config.train.epochs
                         changes |= {"train.epochs": passes, "train.patience": passes}
                     made[source, protocol, model, seed] = Cell(
-                        f"{path.stem}.{protocol}.{model}.seed-{seed}",
+                        f"{stem}.{protocol}.{model}.seed-{seed}",
                         source,
                         (
                             f"split.protocol={protocol}",
@@ -111,7 +96,7 @@ def make_cells(
                             f"train.seed={seed}",
                             *overrides,
                         ),
-                        model if model == EVERY_BASELINE else TRAINED,
+                        TRAINED if model in OURS else model,
                     )
     return made
 
@@ -242,8 +227,8 @@ def section(found: dict[str, list[dict[str, Any]]]) -> str:
         *(table for table in tables if table),
         text_only_table(results),
         cost_table(results),
-        "Memory is that of the whole cell, and the baselines of a seed share one. Settings over "
-        f"`{every[0]['config']}`: " + "; ".join(settings) + ".",
+        "Memory is that of the whole cell, and the fast baselines of a seed share one. "
+        f"Settings over `{every[0]['config']}`: " + "; ".join(settings) + ".",
     ]
     return "\n\n".join(part for part in parts if part)
 

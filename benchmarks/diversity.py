@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from cells import figure
+from cell_figures import figure
 from plots import trade_off_plot
 
 from tfrec_llm.data.categories import read_categories

@@ -14,18 +14,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from cells import (
-    METRICS,
-    Cell,
-    about,
-    chosen,
-    difference_with_interval,
-    exit_with,
-    figure,
-    mean_with_interval,
-    read_cell,
-    run_cells,
-)
+from cell import Cell
+from cell_figures import METRICS, about, difference_with_interval, figure, mean_with_interval
+from cells import chosen, exit_with, read_cell, run_cells
 from plots import line_plot
 
 from tfrec_llm.errors import UsageError

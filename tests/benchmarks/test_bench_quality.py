@@ -8,9 +8,12 @@ from typing import Any
 import bench_quality
 import cells
 import pytest
+from cell import Cell
 
 from tfrec_llm.baselines.tuning import GRIDS
 from tfrec_llm.config.load import load_config
+from tfrec_llm.data.catalogue import Catalogue
+from tfrec_llm.workflows.build import measured_queries, read_dataset, split_dataset
 
 CASES = 40
 
@@ -28,7 +31,7 @@ def result(model: str, places: list[int], seed: int = 7, **changes: Any) -> dict
         "data": {"name": "shop", "users": 40, "items": 9, "interactions": 99, "sha256": "a" * 64},
         "protocol": {"split": "leave_one_out", "test_queries": len(places)},
         "cases_sha256": f"cases of seed {seed}",
-        "user_ids": [f"u{n}" for n in range(len(places))],
+        "users": list(range(len(places))),
         "places": places,
         "metrics": {"all": {"queries": len(places)}},
         "slices": {
@@ -166,11 +169,15 @@ def test_the_benchmark_runs_on_the_bookshop_and_goes_on_where_it_was(
     monkeypatch.setitem(GRIDS, "sasrec", {"embedding_dim": (8,), "max_epochs": (1,)})
     preset = tiny_preset(tmp_path / "preset")
     arguments = ["--quick", "--seeds", "7", "--cells", str(tmp_path / "cells"), "--only"]
-    arguments += ["leave_one_out.two_tower.", "leave_one_out.every_baseline"]
+    arguments += [
+        "leave_one_out.two_tower.",
+        "leave_one_out.every_baseline",
+        "leave_one_out.sasrec",
+    ]
     for setting in ("train.epochs=1", f"encoder.preset={preset}", "evaluate.max_users=60"):
         arguments += ["--set", setting]
     assert bench_quality.main([*arguments, "--list"]) == 0
-    assert capsys.readouterr().out.count("bookshop.leave_one_out") == 2
+    assert capsys.readouterr().out.count("bookshop.leave_one_out") == 3
     assert bench_quality.main(arguments, apart=False) == 0
     printed = capsys.readouterr().out
     assert all(f"\n| {name} |" in printed for name in ("two_tower", "item_knn", "sasrec"))
@@ -185,9 +192,25 @@ def test_the_benchmark_runs_on_the_bookshop_and_goes_on_where_it_was(
 
 @pytest.mark.slow
 def test_a_cell_in_a_process_of_its_own_tells_its_own_memory(tmp_path: Path) -> None:
-    cell = cells.Cell("a", "bookshop", ("train.seed=7",), "popularity")
+    cell = Cell("a", "bookshop", ("train.seed=7",), "popularity")
     assert cells.run_cells([cell], tmp_path, apart=True, say=lambda text: None) == {}
     measured = cells.read_cell(cell, tmp_path)
     assert measured is not None and measured["measured"] == "popularity"
     assert 50e6 < measured["peak_memory_bytes"] < 20e9
     assert set(measured["slices"]) == {"all", "cold_items", "tail_items", "cold_users"}
+
+
+def test_a_cell_numbers_its_users_alike_for_every_seed(tmp_path: Path) -> None:
+    found = {}
+    for seed in (7, 8):
+        overrides = (f"train.seed={seed}", "evaluate.max_users=40")
+        cell = Cell(f"seed-{seed}", "bookshop", overrides, "popularity")
+        assert cells.run_cells([cell], tmp_path, say=lambda text: None) == {}
+        found[seed] = cells.read_cell(cell, tmp_path) or {}
+    config = Cell("a", "bookshop", ("train.seed=8", "evaluate.max_users=40")).load()
+    dataset = read_dataset(config.data)
+    users = dataset.interactions["user_id"].unique().sort().to_list()
+    asked = measured_queries(config, split_dataset(config, dataset, Catalogue(dataset.items)))
+    assert [users[number] for number in found[8]["users"]] == asked.user_ids
+    assert found[7]["users"] != found[8]["users"]
+    assert found[7]["cases_sha256"] != found[8]["cases_sha256"]

@@ -5,13 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import ablation
+import cell_figures
 import cells
 import numpy as np
 import plots
 import pytest
 import sparsity
+from cell import Cell
 
-from tfrec_llm.config.load import load_config
 from tfrec_llm.errors import UsageError
 from tfrec_llm.evaluation.ndcg import ndcg_at_k
 
@@ -26,7 +27,7 @@ def result(places: list[int], name: str = "cell", seed: int = 7, **changes: Any)
         "data": {"name": "shop", "users": 3, "items": 9, "interactions": 20, "sha256": "a" * 64},
         "protocol": {"split": "leave_one_out", "test_queries": len(places)},
         "cases_sha256": "same",
-        "user_ids": [f"u{n}" for n in range(len(places))],
+        "users": list(range(len(places))),
         "places": places,
         **changes,
     }
@@ -43,9 +44,7 @@ def test_every_cell_of_both_benchmarks_has_its_own_name_and_a_sound_configuratio
     assert len({cell.name for cell in made}) == len(made) == 2 * 2 * 2 * 6
     assert len(unique) == 2 * (1 + 2 + 9 + 1 + 6 + 3 + 2 + 6)
     for cell in [*made, *unique.values()]:
-        assert load_config(
-            cells.CONFIGS / f"{cell.config}.yaml", list(cell.overrides)
-        ).train.seed in (7, 8)
+        assert cell.load().train.seed in (7, 8)
         assert "/" not in cell.name
 
 
@@ -79,7 +78,7 @@ def test_a_finished_cell_is_not_measured_again_and_a_failing_one_stops_no_other(
 ) -> None:
     asked: list[str] = []
 
-    def measure(cell: cells.Cell, out: Path, progress: Any) -> dict[str, Any]:
+    def measure(cell: Cell, out: Path, progress: Any) -> dict[str, Any]:
         asked.append(cell.name)
         if cell.name == "b":
             raise NotImplementedError("no such feature yet")
@@ -89,8 +88,8 @@ def test_a_finished_cell_is_not_measured_again_and_a_failing_one_stops_no_other(
             "metrics": {"all": {"ndcg@10": 0.5}},
         }
 
-    monkeypatch.setattr(cells, "_measure", measure)
-    made = [cells.Cell(name, "movielens", ("train.seed=7",)) for name in "abc"]
+    monkeypatch.setattr(cells, "measure", measure)
+    made = [Cell(name, "movielens", ("train.seed=7",)) for name in "abc"]
     for _ in range(2):
         failed = cells.run_cells(made, tmp_path, say=lambda text: None)
         assert failed == {"b": "NotImplementedError: no such feature yet"}
@@ -100,7 +99,7 @@ def test_a_finished_cell_is_not_measured_again_and_a_failing_one_stops_no_other(
 
 
 def test_a_cell_measured_with_other_settings_is_refused(tmp_path: Path) -> None:
-    cell = cells.Cell("a", "movielens", ("train.seed=7",))
+    cell = Cell("a", "movielens", ("train.seed=7",))
     assert cells.read_cell(cell, tmp_path) is None
     stored = {"overrides": ["train.seed=8"], "model": "trained"}
     (tmp_path / "a.json").write_text(json.dumps(stored))
@@ -111,7 +110,7 @@ def test_a_cell_measured_with_other_settings_is_refused(tmp_path: Path) -> None:
 def test_settings_of_a_cell_count_in_whatever_order_they_are_given(tmp_path: Path) -> None:
     stored = {"overrides": ["train.epochs=3", "train.seed=9", "train.seed=7"], "model": "trained"}
     (tmp_path / "a.json").write_text(json.dumps(stored))
-    cell = cells.Cell("a", "movielens", ("train.seed=7", "train.epochs=3"))
+    cell = Cell("a", "movielens", ("train.seed=7", "train.epochs=3"))
     assert cells.read_cell(cell, tmp_path) == stored
 
 
@@ -123,22 +122,22 @@ def test_a_difference_is_paired_and_needs_the_same_cases() -> None:
     places = generator.integers(-1, 30, size=200).tolist()
     better = [max(place - 1, 0) if place >= 0 else -1 for place in places]
     ours, theirs = result(better), result(places)
-    mean, low, high = cells.difference_with_interval([ours], [theirs], "ndcg@10")
+    mean, low, high = cell_figures.difference_with_interval([ours], [theirs], "ndcg@10")
     wanted = ndcg_at_k(np.array(better), 10) - ndcg_at_k(np.array(places), 10)
     assert mean == pytest.approx(wanted.mean()) and 0 < low < mean < high
     assert ablation.verdict((mean, low, high)) == "helps"
     assert ablation.verdict((-mean, -high, -low)) == "hurts"
     assert ablation.verdict((0.0, -0.1, 0.1)) == "open"
-    apart = cells.mean_with_interval([ours], "ndcg@10")
+    apart = cell_figures.mean_with_interval([ours], "ndcg@10")
     assert high - low < apart[2] - apart[1]
     with pytest.raises(UsageError, match="different test cases"):
-        cells.difference_with_interval([ours], [result(places, cases_sha256="x")], "ndcg@10")
+        cell_figures.difference_with_interval([ours], [result(places, cases_sha256="x")], "ndcg@10")
 
 
 def test_results_of_other_tables_are_not_put_together() -> None:
     other = result([0], data={**result([0])["data"], "sha256": "b" * 64})
     with pytest.raises(UsageError, match="different tables"):
-        cells.about([result([0]), other])
+        cell_figures.about([result([0]), other])
 
 
 def test_the_table_of_sparsity_has_intervals_data_and_differences() -> None:

@@ -11,7 +11,7 @@ _WEIGHTS_AT_ONCE = 2_000_000
 
 def bootstrap_intervals(
     values: np.ndarray,
-    user_ids: Sequence[str],
+    user_ids: Sequence[str] | Sequence[int],
     *,
     samples: int = 1000,
     seed: int = 7,
@@ -26,7 +26,7 @@ def bootstrap_intervals(
 
     Args:
         values: float `(n, num_metrics)`, one row for each query.
-        user_ids: n str, the user of each row.
+        user_ids: n str or int, the user of each row.
         samples: int >= 1, how often the users are drawn.
         seed: int.
         confidence: float in (0, 1), share of the samples inside the interval.
