@@ -44,3 +44,10 @@ def test_take_takes_gaps_along_where_there_are_any(queries: Queries) -> None:
     gaps = [np.array([0]), np.array([], np.int32), np.array([0, 9])]
     taken = replace(queries, gaps=gaps).take([2, 0]).gaps
     assert taken is not None and [g.tolist() for g in taken] == [[0, 9], [0]]
+
+
+def test_a_sample_keeps_the_order_and_repeats_nobody(queries: Queries) -> None:
+    for seed in range(5):
+        drawn = queries.sample(2, np.random.default_rng(seed)).user_ids
+        assert len(set(drawn)) == 2 and drawn == sorted(drawn)
+    assert queries.sample(3, np.random.default_rng(0)) is queries

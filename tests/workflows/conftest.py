@@ -42,7 +42,7 @@ def shop_config(
         f"data: {{items: {shop_tables}/items.csv, interactions: {shop_tables}/interactions.csv, "
         f"users: {shop_tables}/users.csv}}\n"
         f"encoder: {{preset: {tiny_bert}}}\ntext: {{max_tokens: 16}}\n"
-        "towers: {embedding_dim: 8, max_history: 5, text_start_share: 1.0}\n"
+        "towers: {embedding_dim: 8, max_history: 5, text_start_share: 1.0, history: mean}\n"
         "train: {epochs: 1, batch_size: 32, uniform_negatives: 16, learning_rate: 0.02}\n"
         "evaluate: {ks: [5, 10], bootstrap_samples: 20}\nindex: {kind: brute_force, max_k: 50}\n"
     )
@@ -53,11 +53,11 @@ def shop_config(
 def trained_shop(
     shop_config: Callable[..., RunConfig], tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
-    """The run folder of a training with two epochs."""
+    """The run folder of a transformer trained for two epochs."""
     from tfrec_llm.workflows.train import train
 
     folder = tmp_path_factory.mktemp("trained") / "run"
-    train(shop_config("train.epochs=2", "train.patience=2"), folder)
+    train(shop_config("towers.history=transformer", "train.epochs=2", "train.patience=2"), folder)
     return folder
 
 

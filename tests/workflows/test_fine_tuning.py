@@ -181,7 +181,11 @@ def tuned_shop(shop_config: Config, tmp_path_factory: pytest.TempPathFactory) ->
     def trained(mode: str) -> tuple[RunConfig, Path]:
         refit = "true" if mode == "lora" else "false"  # another training like the first
         config = shop_config(
-            f"encoder.mode={mode}", f"train.refit={refit}", "train.epochs=2", *SETTINGS
+            f"encoder.mode={mode}",
+            f"train.refit={refit}",
+            "train.epochs=2",
+            "towers.history=transformer",
+            *SETTINGS,
         )
         folder = tmp_path_factory.mktemp("tuned") / "run"
         train(config, folder)

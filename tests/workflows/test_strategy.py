@@ -10,7 +10,7 @@ from tfrec_llm.data.tables import read_tables
 from tfrec_llm.errors import ConfigError, UsageError
 from tfrec_llm.workflows.api import train
 from tfrec_llm.workflows.train import train as train_run
-from tfrec_llm.workflows.train import training_fingerprint
+from tfrec_llm.workflows.training_fingerprint import training_fingerprint
 from tfrec_llm.workflows.tune import tune
 
 

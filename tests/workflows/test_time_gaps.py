@@ -16,7 +16,8 @@ from tfrec_llm.config.run_config import RunConfig
 from tfrec_llm.errors import DataError
 from tfrec_llm.workflows.build import prepare, read_dataset
 from tfrec_llm.workflows.evaluate import evaluate
-from tfrec_llm.workflows.train import train, training_fingerprint
+from tfrec_llm.workflows.train import train
+from tfrec_llm.workflows.training_fingerprint import training_fingerprint
 
 Config = Callable[..., RunConfig]
 

@@ -20,6 +20,7 @@ from tfrec_llm.workflows.export import export
 from tfrec_llm.workflows.train import train
 
 Config = Callable[..., RunConfig]
+AS_TRAINED_SHOP = ("towers.history=transformer", "train.epochs=2", "train.patience=2")
 USERS = [("space planet", []), ("", [ODD_IDS[1], "king-2"]), ("food", ["love-3"]), ("", [])]
 
 
@@ -155,7 +156,7 @@ def test_a_training_that_ends_anywhere_can_go_on(
     task: str, step: int, shop_config: Config, trained_shop: Path, tmp_path: Path
 ) -> None:
     cache = f"encoder.cache_folder={tmp_path / 'cache'}"
-    config = shop_config("train.epochs=2", "train.patience=2", cache)
+    config = shop_config(*AS_TRAINED_SHOP, cache)
     with pytest.raises(Killed):
         train(config, tmp_path / "run", progress=KilledAt(task, step))
     summary = train(config, tmp_path / "run", resume=True)
@@ -193,7 +194,7 @@ def test_settings_that_shape_no_weight_may_change_on_the_way(
 def test_a_finished_run_is_told_and_kept(shop_config: Config, trained_shop: Path) -> None:
     told = Told()
     before = (trained_shop / "training.json").read_bytes()
-    config = shop_config("train.epochs=2", "train.patience=2")
+    config = shop_config(*AS_TRAINED_SHOP)
     summary = train(config, trained_shop, resume=True, progress=told)
     assert json.loads(before) == summary and (trained_shop / "training.json").read_bytes() == before
     assert any("trained already" in line for line in told.lines)

@@ -147,10 +147,9 @@ def tune_and_refit(
         makers[name]()
 
     check_queries(validation, len(catalogue))
-    if len(validation) > max_validation_queries:
-        generator = child_generator(seed, "baselines", "validation queries")
-        rows = generator.choice(len(validation), size=max_validation_queries, replace=False)
-        validation = validation.take(np.sort(rows))
+    validation = validation.sample(
+        max_validation_queries, child_generator(seed, "baselines", "validation queries")
+    )
     fitted_on = Interactions.from_frame(train, len(catalogue))
     refitted_on = Interactions.from_frame(train_and_validation, len(catalogue))
     order = tie_order(catalogue.item_ids)

@@ -41,3 +41,9 @@ class Queries:
             is_cold_user=self.is_cold_user[rows],
             gaps=None if self.gaps is None else [self.gaps[i] for i in rows],
         )
+
+    def sample(self, most: int, generator: np.random.Generator) -> Queries:
+        """Returns `most` queries drawn without repetition, in their order; all if no more."""
+        if len(self) <= most:
+            return self
+        return self.take(np.sort(generator.choice(len(self), most, replace=False)))

@@ -256,10 +256,9 @@ def split_dataset(
 def measured_queries(config: RunConfig, parts: Split) -> Queries:
     """Returns the test cases that are measured: all, or a seeded sample of `evaluate.max_users`."""
     queries, most = parts.test, config.evaluate.max_users
-    if most is None or len(queries) <= most:
+    if most is None:
         return queries
-    generator = child_generator(config.train.seed, "test sample")
-    return queries.take(np.sort(generator.choice(len(queries), most, replace=False)))
+    return queries.sample(most, child_generator(config.train.seed, "test sample"))
 
 
 def with_encoder(

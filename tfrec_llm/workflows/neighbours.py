@@ -95,11 +95,8 @@ def _choose(
     config: RunConfig, prepared: Prepared, model: TwoTowerModel, progress: Progress
 ) -> ChosenNeighbours:
     num_items, seed = len(prepared.catalogue), config.train.seed
-    queries = prepared.split.validation
     most = min(_MAX_QUERIES, max(200, _MAX_SCORES // num_items))
-    if len(queries) > most:
-        draw = child_generator(seed, "neighbour validation")
-        queries = queries.take(np.sort(draw.choice(len(queries), most, replace=False)))
+    queries = prepared.split.validation.sample(most, child_generator(seed, "neighbour validation"))
     items, texts = features_of_the_moment(config, prepared, model, progress)()
     scorer = RetrievalScorer(model, items, np.ones(num_items), texts)
 

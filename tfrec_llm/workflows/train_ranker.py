@@ -92,7 +92,7 @@ def train_ranker(
     parts = prepared.split
     retriever = _retriever(prepared, *selected, as_frame(parts.train))
     ranker = _build(config, prepared)
-    validation = _some(parts.validation, config.train.seed)
+    validation = _validation_cases(config, parts.validation)
     pairs = held_out_pairs(
         config, prepared, validation, retriever, config.ranker.hard_share, "validation"
     )
@@ -286,7 +286,7 @@ def _tuned_baseline(
     held_out = held_out_pairs(
         config,
         prepared,
-        _some(parts.validation, config.train.seed),
+        _validation_cases(config, parts.validation),
         retriever,
         config.ranker.hard_share,
         "validation",
@@ -393,9 +393,7 @@ def _optimisation(config: RunConfig, epochs: int) -> RankerOptimisation:
     )
 
 
-def _some(queries: Queries, seed: int) -> Queries:
-    if len(queries) <= _MAX_VALIDATION_CASES:
-        return queries
-    draw = child_generator(seed, "ranker validation")
-    rows = draw.choice(len(queries), _MAX_VALIDATION_CASES, replace=False)
-    return queries.take(np.sort(rows))
+def _validation_cases(config: RunConfig, validation: Queries) -> Queries:
+    return validation.sample(
+        _MAX_VALIDATION_CASES, child_generator(config.train.seed, "ranker validation")
+    )

@@ -95,7 +95,8 @@ def tune(
 
     # Here, not above: what is wrong with the arguments is told before TensorFlow is loaded.
     from tfrec_llm.workflows.build import read_dataset
-    from tfrec_llm.workflows.train import tell_of_rejected_rows, training_fingerprint
+    from tfrec_llm.workflows.train import tell_of_rejected_rows
+    from tfrec_llm.workflows.training_fingerprint import training_fingerprint
 
     with locked(folder / ".lock"):
         _open_folder(out, resume=resume)  # another process may have been first

@@ -28,7 +28,8 @@ from tfrec_llm.text.cleaning import clean_text
 from tfrec_llm.text.stop_words import load_stop_words
 from tfrec_llm.workflows.export import export
 from tfrec_llm.workflows.run_folder import RunFolder
-from tfrec_llm.workflows.train import train_dataset, training_fingerprint
+from tfrec_llm.workflows.train import train_dataset
+from tfrec_llm.workflows.training_fingerprint import training_fingerprint
 
 RUN, EXPORT = "run", "export"
 
