@@ -186,7 +186,10 @@ def text_only_table(results: Results) -> str:
 
 
 def cost_table(results: Results) -> str:
-    """Returns seconds and peak memory of a cell, means over the seeds, and what was chosen."""
+    """Returns seconds and peak memory of a cell, means over the seeds, and what was chosen.
+
+    A cell that was killed and went on tells the seconds since then alone, hence "≥".
+    """
     lines = [
         "| cost | seconds | of them training | peak memory, GiB | passes, or settings |",
         "|---" * 5 + "|",
@@ -197,7 +200,10 @@ def cost_table(results: Results) -> str:
         training = sum(result["training"].get("training_seconds", 0.0) for result in found) / count
         memory = max(result["peak_memory_bytes"] for result in found) / 2**30
         picked = "; ".join(dict.fromkeys(_chosen_settings(result) for result in found))
-        lines.append(f"| {model} | {seconds:.0f} | {training:.0f} | {memory:.1f} | {picked} |")
+        least = "≥ " if any(result.get("resumed") for result in found) else ""
+        lines.append(
+            f"| {model} | {least}{seconds:.0f} | {training:.0f} | {memory:.1f} | {picked} |"
+        )
     return "\n".join(lines)
 
 

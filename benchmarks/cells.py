@@ -59,7 +59,8 @@ def run_cells(
             result = _measure_apart(cell, out) if apart else measure(cell, out, progress)
             result["seconds"] = round(time.monotonic() - begin, 1)
             with atomic_file(out / f"{cell.name}.json") as temporary:
-                temporary.write_text(json.dumps(result) + "\n", encoding="utf-8")
+                written = json.dumps(result, separators=(",", ":"))
+                temporary.write_text(written + "\n", encoding="utf-8")
             if not keep_runs:
                 shutil.rmtree(out / "runs" / cell.name, ignore_errors=True)
             figure = result["metrics"]["all"].get("ndcg@10", float("nan"))

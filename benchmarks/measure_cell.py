@@ -126,6 +126,7 @@ def _measure_run(
         raise UsageError(f"{run} was measured on other test cases than its configuration gives")
     return {
         "measured": name,
+        "resumed": begun,
         "data": metrics["data"],
         "protocol": metrics["protocol"],
         "versions": metrics["versions"],

@@ -8,10 +8,9 @@ from typing import Any
 import bench_quality
 import cells
 import pytest
-from cell import Cell
+from cell import Cell, read_config
 
 from tfrec_llm.baselines.tuning import GRIDS
-from tfrec_llm.config.load import load_config
 from tfrec_llm.data.catalogue import Catalogue
 from tfrec_llm.workflows.build import measured_queries, read_dataset, split_dataset
 
@@ -78,7 +77,7 @@ def test_every_cell_has_its_own_name_and_a_sound_configuration() -> None:
         assert (config.split.protocol, config.train.seed) == (protocol, seed)
         assert (config.encoder.kind == "none") == (config.towers.start == "random")
         assert config.towers.item_ids != (model == "two_tower_text_only")
-        given = load_config(cells.CONFIGS / f"{source}.yaml")
+        given = read_config(source)
         assert config.train.epochs == given.train.epochs * (1 + (config.towers.start == "random"))
 
 
@@ -152,6 +151,8 @@ def test_a_section_tells_data_cost_and_settings(found: dict[str, list[dict[str, 
     text = bench_quality.section(found)
     assert f"`{'a' * 64}`" in text and "seed 7, 40 test cases" in text
     assert "| two_tower | 60 | 45 | 3.0 | 4 |" in text
+    found["two_tower"][0]["resumed"] = True
+    assert "| two_tower | ≥ 60 | 45 | 3.0 | 4 |" in bench_quality.section(found)
     assert "| knn | 5 | 2 | 3.0 | decay 0.5 |" in text
     assert "two_tower: `split.protocol=leave_one_out`" in text
 
