@@ -42,6 +42,17 @@ def test_every_kind_starts_as_the_recency_mean(
 
 
 @every_kind
+def test_for_histories_without_order_every_kind_starts_as_the_plain_mean(
+    kind: str, history: np.ndarray, left_mask: np.ndarray
+) -> None:
+    layer = HistoryEncoder(kind, max_history=5, num_layers=1, num_heads=2, recency=1.0)
+    found = np.asarray(layer(history, left_mask))[:, -1]
+    total = (history * left_mask[..., None]).sum(axis=1)
+    length = np.maximum(np.linalg.norm(total, axis=-1, keepdims=True), 1e-12)
+    np.testing.assert_allclose(found, 2.0 * total / length, atol=1e-6)
+
+
+@every_kind
 def test_a_position_does_not_see_later_items(
     kind: str, history: np.ndarray, left_mask: np.ndarray
 ) -> None:

@@ -153,6 +153,14 @@ def test_pairs_are_counted_once_for_each_place_and_fade_with_their_gap() -> None
     np.testing.assert_allclose(near_pairs(histories, 5).toarray(), wanted, atol=1e-9)
 
 
+def test_pairs_of_histories_without_order_count_alike() -> None:
+    found = near_pairs([np.array([0, 1, 2]), np.arange(30)], 30, ordered=False).toarray()
+    assert set(np.unique(found)) == {0.0, 1.0, 2.0}
+    assert found[0, 2] == found[0, 1] == 2.0 and found[3, 23] == 1.0 and found[3, 24] == 0.0
+    factors = factorise_clicks([np.array([0, 1, 2])], 3, 3, ordered=False)
+    assert factors.values.round(6).tolist() == [2.0, 0.0, 0.0]  # of ones off the diagonal
+
+
 def test_the_large_and_the_small_factorisation_agree() -> None:
     """Above a thousand items the eigenvalues are searched for, not computed at once."""
     histories = [np.array([2 * n, 2 * n + 1]) for n in range(20) for _ in range(n + 1)]

@@ -134,3 +134,25 @@ def test_batches_have_no_gaps_where_nobody_asked_for_them() -> None:
 def test_gaps_of_interactions_without_times_are_refused() -> None:
     with pytest.raises(DataError, match=r"name the column of times in data\.columns\.timestamp"):
         SequenceDataset(frame(users([3])), 5, time_gaps=True)
+
+
+def test_histories_without_order_are_drawn_in_another_order_each_epoch() -> None:
+    table = frame(users([9, 4, 4]))
+    dataset = SequenceDataset(table, 5, ordered=False)
+
+    def sequences(epoch: int) -> list[list[int]]:
+        return [s for batch, _ in all_batches(dataset, epoch=epoch) for s in batch]
+
+    windows = sorted(sorted(window.tolist()) for window in SequenceDataset(table, 5).windows)
+    for epoch in (1, 2):
+        found = [[item for item in sequence if item >= 0] for sequence in sequences(epoch)]
+        assert sorted(map(sorted, found)) == windows
+    assert sorted(sequences(1)) != sorted(sequences(2)) and sequences(1) == sequences(1)
+    lasts = {item[-1] for epoch in range(60) for item in sequences(epoch)} & set(range(2000, 2004))
+    assert lasts == {2000, 2001, 2002, 2003}  # any item is foretold from the others
+
+
+def test_histories_without_order_have_no_gaps() -> None:
+    table = frame(users([3])).with_columns(gap=pl.Series([0, 1, 2]))
+    with pytest.raises(DataError, match="without an order"):
+        SequenceDataset(table, 5, time_gaps=True, ordered=False)

@@ -64,6 +64,19 @@ def test_the_windows_are_those_of_the_table(
     assert ours.num_batches(8) == whole.num_batches(8)
 
 
+def test_without_order_the_windows_are_those_of_the_table_in_another_order(
+    streamed: StreamedInteractions,
+) -> None:
+    def contents(dataset: Any) -> Counter[tuple[int, ...]]:
+        return Counter((row, *sorted(items)) for row, *items in windows(dataset).elements())
+
+    ordered = sequences_of(streamed, 7, TEXTS)
+    mixed = sequences_of(streamed, 7, TEXTS, ordered=False)
+    assert contents(mixed) == contents(ordered) and windows(mixed) != windows(ordered)
+    whole = sequences_of(as_frame(streamed), 7, TEXTS, ordered=False)
+    assert contents(whole) == contents(ordered) and windows(whole) != windows(ordered)
+
+
 def order(dataset: ShardDataset, **options: int) -> list[list[list[int]]]:
     batches = dataset.batches(8, **{"seed": 7, "epoch": 1, **options})
     return [batch.sequences.tolist() for batch in batches]

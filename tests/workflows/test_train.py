@@ -15,9 +15,11 @@ from tfrec_llm.config.run_config import RunConfig
 from tfrec_llm.errors import CheckpointError, DataError, UsageError
 from tfrec_llm.serving.trained import TrainedModel
 from tfrec_llm.testing.small_tables import ODD_IDS, SILENT, UNREAD
+from tfrec_llm.workflows.build import read_dataset
 from tfrec_llm.workflows.evaluate import evaluate
 from tfrec_llm.workflows.export import export
 from tfrec_llm.workflows.train import train
+from tfrec_llm.workflows.training_fingerprint import training_fingerprint
 
 Config = Callable[..., RunConfig]
 AS_TRAINED_SHOP = ("towers.history=transformer", "train.epochs=2", "train.patience=2")
@@ -231,3 +233,25 @@ def test_a_random_start_is_drawn_again_by_a_resume_and_has_no_text_share(
     )
     for name, value in zip(sorted(expected), sorted(found), strict=True):
         np.testing.assert_array_equal(found[value], expected[name], err_msg=name)
+
+
+def test_what_has_no_order_starts_from_plain_means_and_is_another_training(
+    shop_config: Config, shop_tables: Path, tmp_path: Path
+) -> None:
+    clicks = pl.read_csv(shop_tables / "interactions.csv").drop("timestamp")
+    clicks.write_csv(tmp_path / "clicks.csv")
+    data = f"data.interactions={tmp_path}/clicks.csv"
+    options = ["split.protocol=random", "train.refit=false"]
+    as_rows_stand = shop_config(data, *options)
+    without = shop_config(data, *options, "data.ordered=false")
+    fingerprints = {
+        training_fingerprint(config, read_dataset(config.data))
+        for config in (as_rows_stand, without)
+    }
+    assert len(fingerprints) == 2
+    for config, name, recency in ((as_rows_stand, "rows", 0.7), (without, "none", 1.0)):
+        train(config, tmp_path / name)
+        model = TrainedModel.load(tmp_path / name / "model").model
+        assert model.user_tower.recency == recency
+        weights = np.asarray(model.user_tower.history_encoder.mean.log_weights)
+        np.testing.assert_allclose(weights, np.arange(5) * np.log(recency), atol=0.1)

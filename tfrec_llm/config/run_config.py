@@ -61,7 +61,9 @@ class DataSection(Section):
     columns: ColumnNames = Field(default_factory=ColumnNames)
     min_rating: float | None = Field(None, description="rows below it are not positives")
     ordered: bool = Field(
-        True, description="false: rows without a timestamp have no order, use protocol random"
+        True,
+        description="false: rows without a timestamp have no order: use protocol random; training "
+        "takes histories for sets",
     )
     max_quarantined_share: float = Field(
         0.5, ge=0.0, le=1.0, description="stop when more than this share of a table is rejected"

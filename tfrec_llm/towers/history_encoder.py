@@ -18,6 +18,7 @@ class HistoryEncoder(keras.layers.Layer):
     """Sums up a history: the recency-weighted mean, plus a network that starts at zero.
 
     Every kind therefore starts as the mean, which is a fair recommender before any training.
+    Where histories have no order, `recency` 1 starts it as the plain mean.
     Position t depends on the items up to t alone, so every position is a training example.
 
     Args:
@@ -28,6 +29,8 @@ class HistoryEncoder(keras.layers.Layer):
         dropout: float in [0, 1). Defaults to 0.
         time_gaps: bool, whether it learns from the time between items: by the weights of the mean,
             and by a vector added to what the network is given of an item. Defaults to False.
+        recency: float in (0, 1], the weight of an item against the one after it, from which the
+            mean starts. Defaults to 0.7.
 
     Call arguments:
         history: float32 `(batch, length, dim)`, oldest first, padding on the left.
@@ -55,6 +58,7 @@ class HistoryEncoder(keras.layers.Layer):
         num_heads: int = 2,
         dropout: float = 0.0,
         time_gaps: bool = False,
+        recency: float = 0.7,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -66,7 +70,8 @@ class HistoryEncoder(keras.layers.Layer):
         self.num_heads = num_heads
         self.dropout = dropout
         self.time_gaps = time_gaps
-        self.mean = RecencyMean(max_history, time_gaps=time_gaps, name="mean")
+        self.recency = recency
+        self.mean = RecencyMean(max_history, recency, time_gaps, name="mean")
         self.drop = keras.layers.Dropout(dropout)
 
     def build(self, history_shape: tuple[int | None, ...], *_: Any) -> None:
@@ -116,6 +121,7 @@ class HistoryEncoder(keras.layers.Layer):
             "num_heads": self.num_heads,
             "dropout": self.dropout,
             "time_gaps": self.time_gaps,
+            "recency": self.recency,
         }
 
 

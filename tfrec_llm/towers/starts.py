@@ -62,7 +62,12 @@ class ClickFactors:
 
 
 def factorise_clicks(
-    histories: Sequence[np.ndarray], num_items: int, num_factors: int, seed: int = 0
+    histories: Sequence[np.ndarray],
+    num_items: int,
+    num_factors: int,
+    seed: int = 0,
+    *,
+    ordered: bool = True,
 ) -> ClickFactors:
     """Factorises which items stand near each other in histories.
 
@@ -71,6 +76,7 @@ def factorise_clicks(
         num_items: int.
         num_factors: int ≥ 1; fewer come back where there are fewer items.
         seed: int, of the eigenvector search.
+        ordered: bool, whether the order of a history means anything, see `near_pairs`.
 
     Returns: `ClickFactors`.
 
@@ -82,7 +88,8 @@ def factorise_clicks(
     num_clicks = np.zeros(num_items, dtype=np.int64)
     for history in histories:
         np.add.at(num_clicks, history, 1)
-    return factorise_pairs(near_pairs(histories, num_items), num_clicks, num_factors, seed)
+    near = near_pairs(histories, num_items, ordered=ordered)
+    return factorise_pairs(near, num_clicks, num_factors, seed)
 
 
 def factorise_pairs(
@@ -118,17 +125,23 @@ def factorise_pairs(
 
 
 def near_pairs(
-    histories: Sequence[np.ndarray], num_items: int, max_gap: int = MAX_GAP
+    histories: Sequence[np.ndarray],
+    num_items: int,
+    max_gap: int = MAX_GAP,
+    *,
+    ordered: bool = True,
 ) -> sp.csr_matrix:
     """Counts how often two items stand near each other in a history.
 
     Items that follow each other count 1, a gap of g items between them counts 0.9 ** g, gaps
-    above 19 do not count.
+    above 19 do not count. In a history without order all that count, count alike: a long one is
+    then a sample of its pairs.
 
     Args:
         histories: int arrays of item numbers, oldest first.
         num_items: int.
         max_gap: int >= 1, pairs further apart do not count. Defaults to 20 steps.
+        ordered: bool, whether the order of a history means anything. Defaults to True.
 
     Returns: float64 `(num_items, num_items)`, symmetric.
 
@@ -137,13 +150,14 @@ def near_pairs(
         [[0.0, 1.0, 0.9], [1.0, 0.0, 1.0], [0.9, 1.0, 0.0]]
     """
     total = sp.csr_matrix((num_items, num_items))
+    decay = _GAP_DECAY if ordered else 1.0
     for step in range(1, max_gap + 1):
         longer = [h for h in histories if len(h) > step]
         if not longer:
             break
         earlier = np.concatenate([h[:-step] for h in longer])
         later = np.concatenate([h[step:] for h in longer])
-        weights = np.full(len(earlier), _GAP_DECAY ** (step - 1))
+        weights = np.full(len(earlier), decay ** (step - 1))
         total = total + sp.csr_matrix((weights, (earlier, later)), shape=(num_items, num_items))
     return (total + total.T).tocsr()
 

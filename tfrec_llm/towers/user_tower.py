@@ -25,6 +25,8 @@ class UserTower(keras.layers.Layer):
         dropout: float in [0, 1). Defaults to 0.3.
         text_weight: float, start of the learned weight of the text. Defaults to 0.5.
         time_gaps: bool, whether it learns from the time between items. Defaults to False.
+        recency: float in (0, 1], see `HistoryEncoder`; 1 where histories have no order. Defaults
+            to 0.7.
 
     Call arguments:
         history_embeddings: float32 `(batch, length, dim)`, item embeddings, oldest first.
@@ -51,6 +53,7 @@ class UserTower(keras.layers.Layer):
         dropout: float = 0.3,
         text_weight: float = 0.5,
         time_gaps: bool = False,
+        recency: float = 0.7,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -61,8 +64,16 @@ class UserTower(keras.layers.Layer):
         self.dropout = dropout
         self.text_weight = text_weight
         self.time_gaps = time_gaps
+        self.recency = recency
         self.history_encoder = HistoryEncoder(
-            history_kind, max_history, num_layers, num_heads, dropout, time_gaps, name="history"
+            history_kind,
+            max_history,
+            num_layers,
+            num_heads,
+            dropout,
+            time_gaps,
+            recency,
+            name="history",
         )
 
     def build(self, history_shape: tuple[int | None, ...], *_: Any) -> None:
@@ -124,6 +135,7 @@ class UserTower(keras.layers.Layer):
             "dropout": self.dropout,
             "text_weight": self.text_weight,
             "time_gaps": self.time_gaps,
+            "recency": self.recency,
         }
 
 

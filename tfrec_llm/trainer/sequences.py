@@ -42,6 +42,9 @@ class SequenceDataset:
         max_history: int, items that a user tower sees at most.
         user_rows: user id → row of its text features, for users with a text.
         time_gaps: bool, whether batches have the column `gap` of the frame. Defaults to False.
+        ordered: bool, whether the order of a history means anything. If not, each epoch draws
+            another order of each window: any item of it may be foretold from any others. Defaults
+            to True.
 
     Raises: DataError when gaps are asked for and there is no such column.
 
@@ -58,7 +61,11 @@ class SequenceDataset:
         user_rows: dict[str, int] | None = None,
         *,
         time_gaps: bool = False,
+        ordered: bool = True,
     ) -> None:
+        if time_gaps and not ordered:
+            raise DataError("Histories without an order have no gaps between their items.")
+        self._ordered = ordered
         rows_of = user_rows or {}
         if time_gaps and "gap" not in interactions.columns:
             raise DataError(
@@ -115,8 +122,11 @@ class SequenceDataset:
         """
         generator = child_generator(seed, "shuffle", epoch)
         for rows in length_buckets(self.lengths, batch_size, generator):
+            windows = [self.windows[row] for row in rows]
+            if not self._ordered:
+                windows = [generator.permutation(window) for window in windows]
             yield SequenceBatch(
-                sequences=left_padded([self.windows[row] for row in rows], min_length=2),
+                sequences=left_padded(windows, min_length=2),
                 user_rows=self.rows[rows],
                 user_numbers=self.user_numbers[rows],
                 gaps=self._padded_gaps(rows),

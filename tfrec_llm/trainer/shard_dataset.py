@@ -33,6 +33,7 @@ class ShardDataset:
             all have as many batches as the one with the fewest; which windows that leaves out is
             another matter in each epoch.
         worker: int in [0, num_workers), which of them this one is.
+        ordered: bool, see `SequenceDataset`.
     """
 
     def __init__(
@@ -43,7 +44,9 @@ class ShardDataset:
         *,
         num_workers: int = 1,
         worker: int = 0,
+        ordered: bool = True,
     ) -> None:
+        self._ordered = ordered
         self._parts = [interactions.for_worker(num_workers, w) for w in range(num_workers)]
         self._worker = worker
         self._max_history = max_history
@@ -91,6 +94,8 @@ class ShardDataset:
                 if len(items) < 2 and row < 0:
                     continue
                 found = history_windows(items, self._max_history)
+                if not self._ordered:
+                    found = [generator.permutation(window) for window in found]
                 windows += found
                 rows += [row] * len(found)
             while len(windows) >= pool_size:

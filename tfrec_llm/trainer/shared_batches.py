@@ -88,6 +88,7 @@ def sequences_of(
     workers: _Workers | None = None,
     *,
     time_gaps: bool = False,
+    ordered: bool = True,
 ) -> SequenceDataset | ShardDataset | SharedBatches:
     """Returns the sequences to train on.
 
@@ -98,20 +99,23 @@ def sequences_of(
         workers: those that train together; of streamed interactions each reads a part. A table
             is read by all of them. Defaults to None, this process alone.
         time_gaps: bool, whether batches have the gaps of the frame; those of shards have none.
+        ordered: bool, whether the order of a history means anything, see `SequenceDataset`.
 
     Raises:
         UsageError: when there are fewer shards than workers, or they are asked for gaps.
         DataError: when a frame without times is.
     """
     if not isinstance(interactions, StreamedInteractions):
-        return SequenceDataset(interactions, max_history, user_rows, time_gaps=time_gaps)
+        return SequenceDataset(
+            interactions, max_history, user_rows, time_gaps=time_gaps, ordered=ordered
+        )
     if time_gaps:
         raise UsageError(
             "Shards are streamed without times: set towers.time_gaps to false, or train from "
             "tables."
         )
     if workers is None or workers.num_workers == 1:
-        return ShardDataset(interactions, max_history, user_rows)
+        return ShardDataset(interactions, max_history, user_rows, ordered=ordered)
     num_shards = len(interactions.reader.all_shards)
     if num_shards < workers.num_workers:
         raise UsageError(
@@ -125,5 +129,6 @@ def sequences_of(
         user_rows,
         num_workers=workers.num_workers,
         worker=workers.worker,
+        ordered=ordered,
     )
     return SharedBatches(own, max_history, workers)

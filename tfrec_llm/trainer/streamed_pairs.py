@@ -39,12 +39,15 @@ def affordable_gap(
     return int((_BYTES_A_PAIR * distinct <= left).sum())
 
 
-def streamed_near_pairs(interactions: StreamedInteractions, max_gap: int) -> sp.csr_matrix:
+def streamed_near_pairs(
+    interactions: StreamedInteractions, max_gap: int, *, ordered: bool = True
+) -> sp.csr_matrix:
     """Counts near pairs as `near_pairs` does, some users at a time.
 
     Args:
         interactions: the training part.
         max_gap: int in 1..`MAX_GAP`, pairs further apart do not count.
+        ordered: bool, whether the order of a history means anything.
 
     Returns: float64 `(num_items, num_items)`, symmetric.
     """
@@ -52,7 +55,8 @@ def streamed_near_pairs(interactions: StreamedInteractions, max_gap: int) -> sp.
     # Sums of like size are added up, so that the whole is not copied for each part.
     sums: list[sp.csr_matrix] = [sp.csr_matrix((num_items, num_items))]
     for part in interactions.histories(batch_users=_BATCH_USERS):
-        sums.append(near_pairs([items for _, items in part], num_items, max_gap))
+        histories = [items for _, items in part]
+        sums.append(near_pairs(histories, num_items, max_gap, ordered=ordered))
         while len(sums) > 1 and sums[-2].nnz < 2 * sums[-1].nnz:
             last = sums.pop()
             sums[-1] = sums[-1] + last

@@ -363,6 +363,8 @@ def build_model(
     encoder: Encoder,
     num_users: int = 0,
     language_model: FineTuning | None = None,
+    *,
+    ordered: bool = True,
 ) -> TwoTowerModel | MatrixFactorisation:
     """Makes an untrained model of the shape that a configuration asks for.
 
@@ -374,6 +376,8 @@ def build_model(
         encoder: what the features come from.
         num_users: int, users to train on; two towers do not need to know.
         language_model: what is trained along with two towers.
+        ordered: bool, whether the order of a history means anything; without one the user tower
+            starts from the plain mean, not one in which the newest items weigh more.
     """
     keras.utils.set_random_seed(child_seed(config.train.seed, "weights"))
     towers = config.towers
@@ -411,6 +415,7 @@ def build_model(
             num_heads=towers.num_heads,
             dropout=towers.dropout,
             time_gaps=towers.time_gaps,
+            recency=0.7 if ordered else 1.0,
         ),
         feature_dim=encoder.dim,
         temperature=config.train.temperature,

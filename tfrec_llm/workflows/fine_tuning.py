@@ -99,7 +99,8 @@ def with_tuned_encoder(
     language_model = language_model_of(model)
     if language_model is None:
         return prepared, model
-    towers = build_model(config, len(prepared.catalogue), prepared.encoder)
+    ordered = prepared.dataset.has_order
+    towers = build_model(config, len(prepared.catalogue), prepared.encoder, ordered=ordered)
     for variable, trained in zip(towers.served_variables, model.served_variables, strict=True):
         variable.assign(trained.value)
     return _tuned(config, prepared, language_model.tuned(), progress), towers

@@ -127,6 +127,7 @@ def fit_phase(
         prepared.user_rows,
         options.get("replicas"),
         time_gaps=model.time_gaps,
+        ordered=prepared.dataset.has_order,
     )
     return fit(
         model,

@@ -57,7 +57,12 @@ def build_for_training(
     with (replicas or Replicas()).scope():
         language_model = language_model_to_train(config, prepared.encoder)
         return build_model(
-            config, len(prepared.catalogue), prepared.encoder, num_users, language_model
+            config,
+            len(prepared.catalogue),
+            prepared.encoder,
+            num_users,
+            language_model,
+            ordered=prepared.dataset.has_order,
         )
 
 
@@ -183,10 +188,12 @@ def _click_factors(
     config: RunConfig, prepared: Prepared, interactions: Interactions, gap: int
 ) -> ClickFactors:
     seed, num_factors = child_seed(config.train.seed, "start"), config.towers.embedding_dim
+    ordered = prepared.dataset.has_order
     if isinstance(interactions, StreamedInteractions):
-        near = streamed_near_pairs(interactions, gap)
+        near = streamed_near_pairs(interactions, gap, ordered=ordered)
         return factorise_pairs(near, interactions.num_clicks, num_factors, seed)
-    return factorise_clicks(_histories(interactions), len(prepared.catalogue), num_factors, seed)
+    histories = _histories(interactions)
+    return factorise_clicks(histories, len(prepared.catalogue), num_factors, seed, ordered=ordered)
 
 
 def _item_tower_starts(
