@@ -215,3 +215,14 @@ def test_a_cell_numbers_its_users_alike_for_every_seed(tmp_path: Path) -> None:
     assert [users[number] for number in found[8]["users"]] == asked.user_ids
     assert found[7]["users"] != found[8]["users"]
     assert found[7]["cases_sha256"] != found[8]["cases_sha256"]
+
+
+def test_the_results_that_are_kept_are_of_cells_as_they_are_now() -> None:
+    made = {
+        cell.name: cell for cell in bench_quality.make_cells(bench_quality.DATA, (7, 8, 9)).values()
+    }
+    kept = sorted(path.stem for path in bench_quality.RESULTS.glob("*.json"))
+    assert kept and set(kept) <= set(made)
+    for name in kept:
+        measured = cells.read_cell(made[name], bench_quality.RESULTS)  # refuses other settings
+        assert measured is not None and len(measured["places"]) == len(measured["users"])
