@@ -7,8 +7,9 @@
 
 Each cell is a model, or the fast baselines together, on one data set, protocol and seed, measured
 in a process of its own. Finished cells stay in --cells, so that a killed benchmark goes on; those
-behind the tables of README.md are kept in results/, and the last line prints them again. A cell
-that fails does not stop the others; all that failed stand at the end, and the exit code is 1.
+behind the tables of MicroLens and Goodbooks in README.md are kept in results/, and the last line
+prints them again. A cell that fails does not stop the others; all that failed stand at the end, and
+the exit code is 1.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from tfrec_llm.errors import UsageError
 from tfrec_llm.files import atomic_file
 
 PLOTS = Path(__file__).parent / "plots"
-RESULTS = Path(__file__).parent / "results" / "quality"  # the cells behind the tables of README.md
+RESULTS = Path(__file__).parent / "results" / "quality"  # of what README.md shows
 DATA = ("movielens", "microlens", "goodbooks")
 QUICK_DATA = ("bookshop",)
 SEEDS = (7, 8, 9)

@@ -8,7 +8,7 @@ from tfrec_llm.keras_api import keras, tf
 from tfrec_llm.towers.causal_transformer import CausalTransformer
 from tfrec_llm.towers.gap_embedding import GapEmbedding
 from tfrec_llm.towers.newest_item_attention import NewestItemAttention
-from tfrec_llm.towers.recency_mean import RecencyMean
+from tfrec_llm.towers.recency_mean import RECENCY, RecencyMean
 
 KINDS = ("mean", "attention", "gru", "lstm", "transformer")
 
@@ -58,7 +58,7 @@ class HistoryEncoder(keras.layers.Layer):
         num_heads: int = 2,
         dropout: float = 0.0,
         time_gaps: bool = False,
-        recency: float = 0.7,
+        recency: float = RECENCY,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)

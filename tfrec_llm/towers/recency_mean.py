@@ -8,6 +8,8 @@ from tfrec_llm.data.time_gaps import NUM_BUCKETS, UNKNOWN
 from tfrec_llm.keras_api import keras, tf
 from tfrec_llm.towers.unit_length import unit_length
 
+RECENCY = 0.7  # where the weights start; 1 where histories have no order
+
 
 @keras.saving.register_keras_serializable(package="tfrec_llm")
 class RecencyMean(keras.layers.Layer):
@@ -39,7 +41,7 @@ class RecencyMean(keras.layers.Layer):
     """
 
     def __init__(
-        self, max_history: int, decay: float = 0.7, time_gaps: bool = False, **kwargs: Any
+        self, max_history: int, decay: float = RECENCY, time_gaps: bool = False, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
         self.max_history = max_history

@@ -6,6 +6,7 @@ from typing import Any
 
 from tfrec_llm.keras_api import keras, tf
 from tfrec_llm.towers.history_encoder import HistoryEncoder
+from tfrec_llm.towers.recency_mean import RECENCY
 from tfrec_llm.towers.unit_length import unit_length
 
 
@@ -53,7 +54,7 @@ class UserTower(keras.layers.Layer):
         dropout: float = 0.3,
         text_weight: float = 0.5,
         time_gaps: bool = False,
-        recency: float = 0.7,
+        recency: float = RECENCY,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)

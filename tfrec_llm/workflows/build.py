@@ -38,6 +38,7 @@ from tfrec_llm.progress import Progress, Silent
 from tfrec_llm.seeds import child_generator, child_seed
 from tfrec_llm.text.augment_text import augment_texts
 from tfrec_llm.towers.item_tower import ItemTower
+from tfrec_llm.towers.recency_mean import RECENCY
 from tfrec_llm.towers.user_tower import UserTower
 from tfrec_llm.trainer.start_from_run import StartFromRun
 from tfrec_llm.trainer.train_two_tower import Optimisation
@@ -415,7 +416,7 @@ def build_model(
             num_heads=towers.num_heads,
             dropout=towers.dropout,
             time_gaps=towers.time_gaps,
-            recency=0.7 if ordered else 1.0,
+            recency=RECENCY if ordered else 1.0,
         ),
         feature_dim=encoder.dim,
         temperature=config.train.temperature,

@@ -24,7 +24,7 @@ def training_fingerprint(config: RunConfig, dataset: Dataset | ShardedDataset) -
     if not config.towers.time_gaps:  # as it was before there was such a setting
         shaping["towers"].pop("time_gaps")
     if not dataset.has_order:  # such data trains in another way, and did not always
-        shaping["data"] = {**shaping.get("data", {}), "ordered": False}
+        shaping.setdefault("data", {})["ordered"] = False
     if config.train.start_from is not None:  # what that run is counts, not where it lies
         shaping["train"]["start_from"] = RunFolder(config.train.start_from).fingerprint
     return hashlib.sha256(
