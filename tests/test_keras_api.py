@@ -28,6 +28,7 @@ def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_both_generations_live_in_one_process() -> None:
     done = run(
         SHOW
@@ -61,6 +62,7 @@ print(len(fitted.history["loss"]), vectors["sequence_output"].shape, words)
     assert done.stdout == BOTH + "1 (1, 4, 4) [[b'a', b'b']]\n", done.stderr
 
 
+@pytest.mark.slow
 def test_a_used_tf_keras_of_the_other_generation_is_named_with_its_mend() -> None:
     done = run("import tensorflow as tf\ntf.keras.layers.Dense\n" + SHOW)
     last = done.stderr.strip().splitlines()[-1]

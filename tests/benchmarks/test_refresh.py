@@ -9,6 +9,7 @@ from tfrec_llm.serving import saved_model
 from tfrec_llm.serving.loaded import load
 
 
+@pytest.mark.slow
 def test_a_tiny_catalogue_is_measured_both_ways(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

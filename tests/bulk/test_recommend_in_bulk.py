@@ -59,6 +59,7 @@ def _write(
         frame.write_parquet(path)
 
 
+@pytest.mark.slow
 def test_lists_are_those_of_the_export_whatever_the_files(
     export: Path,
     tmp_path: Path,

@@ -53,6 +53,16 @@ def tuned(request: Any, tiny_encoder: TextEncoder, rows: np.ndarray) -> FineTuni
     return layer
 
 
+@pytest.fixture(scope="module", params=sorted(FAMILIES))
+def of_a_family(
+    request: Any, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[TextEncoder, np.ndarray, np.ndarray]:
+    """A tiny encoder of a family, and the tokens and the vectors of the texts."""
+    folder = tmp_path_factory.mktemp(request.param)
+    encoder = TextEncoder.from_preset(tiny_preset(folder, request.param), max_tokens=16)
+    return encoder, token_rows(encoder, TEXTS), encoder.encode(TEXTS)
+
+
 @pytest.mark.parametrize("pooling", POOLINGS)
 def test_before_a_step_it_is_the_encoder(pooling: str, tiny_folder: Path) -> None:
     settings = {"pooling": pooling, "pooling_layers": 2, "max_tokens": 16}
@@ -65,12 +75,11 @@ def test_before_a_step_it_is_the_encoder(pooling: str, tiny_folder: Path) -> Non
 
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("family", sorted(FAMILIES))
-def test_every_family_can_be_tuned_in_every_mode(family: str, mode: str, tmp_path: Path) -> None:
-    encoder = TextEncoder.from_preset(tiny_preset(tmp_path, family), max_tokens=16)
-    rows = token_rows(encoder, TEXTS)
+def test_every_family_can_be_tuned_in_every_mode(
+    mode: str, of_a_family: tuple[TextEncoder, np.ndarray, np.ndarray]
+) -> None:
+    encoder, rows, before = of_a_family
     layer = FineTuning(encoder, mode, lora_rank=2, train_layers=1)
-    before = encoder.encode(TEXTS)
     np.testing.assert_allclose(layer.encode(rows, batch_size=2), before, atol=1e-5)
     for _ in range(2):
         step(layer, rows)

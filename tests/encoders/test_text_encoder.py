@@ -193,11 +193,13 @@ def elsewhere(tiny_encoder, tiny_folder, tmp_path_factory):
         return dict(found)
 
 
+@pytest.mark.slow
 def test_another_process_has_the_same_fingerprint_and_vectors(tiny_encoder, elsewhere):
     assert elsewhere["fingerprint"] == tiny_encoder.fingerprint
     np.testing.assert_allclose(elsewhere["encoded"], tiny_encoder.encode(TEXTS), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_server_gives_the_same_vectors(tiny_encoder, elsewhere):
     np.testing.assert_allclose(elsewhere["served"], tiny_encoder.encode(TEXTS), atol=1e-5)
 

@@ -36,6 +36,7 @@ def small(tmp_path: Path, preset: Path) -> Callable[..., list[Any]]:
     return write
 
 
+@pytest.mark.slow
 def test_a_command_that_fails_is_a_process_that_fails(cli: Any, tmp_path: Path, small: Any) -> None:
     ended = cli(*small(items="item_id,title\n"))
     assert ended.returncode == 2 and ended.stdout == ""

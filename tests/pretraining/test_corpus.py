@@ -57,6 +57,7 @@ def test_more_characters_than_the_builder_takes_get_in():
     assert len(word_pieces(["".join(characters)] * 2, 1200)) <= 1200
 
 
+@pytest.mark.slow
 def test_the_vocabulary_does_not_depend_on_the_hash_seed():
     code = (
         "from tfrec_llm.pretraining.word_pieces import word_pieces;"

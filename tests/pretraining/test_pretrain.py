@@ -64,6 +64,7 @@ class _KillAfter:
         pass
 
 
+@pytest.mark.slow
 def test_a_killed_run_resumes_to_the_same_weights(tmp_path):
     settings = {**SHAPE, "epochs": 3}
     whole = pretrain(TOY, tmp_path / "whole", **settings)
@@ -123,6 +124,7 @@ def test_a_continued_model_reads_new_characters_and_keeps_the_vectors_of_old_tex
 _RESERVED = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
 
+@pytest.mark.slow
 def test_a_continued_preset_starts_where_it_was_with_its_head(toy, tmp_path):
     folder, before = toy
     more = [text.replace("三", "山") for text in TOY]
@@ -133,6 +135,7 @@ def test_a_continued_preset_starts_where_it_was_with_its_head(toy, tmp_path):
     assert report["epochs"][0]["held_out_loss"] < before["epochs"][0]["held_out_loss"]
 
 
+@pytest.mark.slow
 def test_the_exact_gelu_survives_pretraining_and_saving(tmp_path):
     preset = tiny_preset(tmp_path / "exact")
     (preset / "encoder.json").write_text('{"exact_gelu": true}')

@@ -21,6 +21,8 @@ from tfrec_llm.testing.tiny_models import tiny_preset
 from tfrec_llm.towers.item_tower import ItemTower
 from tfrec_llm.towers.user_tower import UserTower
 
+pytestmark = pytest.mark.slow
+
 TITLES = ["space opera", "a cook book", "the sea", "two friends", "space war"]
 
 

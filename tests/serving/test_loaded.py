@@ -143,6 +143,7 @@ def test_knobs_that_cannot_be_meant_are_usage_errors(recommender: LoadedRecommen
             recommender.recommend("x", **knobs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("exported", ["scann_hashed"], indirect=True)
 def test_a_new_process_loads_an_export_without_keras(exported: tuple[Any, Path]) -> None:
     world, folder = exported

@@ -84,6 +84,7 @@ def small(plain: tuple[Any, Path], tmp_path: Path) -> tuple[Any, Path]:
     return plain[0], Path(shutil.copytree(plain[1], tmp_path / "export"))
 
 
+@pytest.mark.slow
 def test_what_was_done_is_told(refreshed: Refreshed) -> None:
     summary = refreshed.summary
     assert (summary["from_version"], summary["version"]) == (1, 2)
@@ -96,6 +97,7 @@ def test_what_was_done_is_told(refreshed: Refreshed) -> None:
     assert json.loads((refreshed.version(2) / "requires.json").read_text())["sha256"]
 
 
+@pytest.mark.slow
 def test_unchanged_items_keep_every_bit_of_what_they_had(refreshed: Refreshed) -> None:
     before, now = refreshed.items(1), refreshed.items(2)
     unchanged = set(before) - {CHANGED, REMOVED}
@@ -105,6 +107,7 @@ def test_unchanged_items_keep_every_bit_of_what_they_had(refreshed: Refreshed) -
     assert list(now) == [*(i for i in before if i != REMOVED), ADDED], "the order is that of before"
 
 
+@pytest.mark.slow
 def test_new_and_changed_texts_get_the_vectors_of_the_towers(refreshed: Refreshed) -> None:
     world, now = refreshed.world, refreshed.items(2)
     number = world.item_ids.index(CHANGED)
@@ -120,6 +123,7 @@ def test_new_and_changed_texts_get_the_vectors_of_the_towers(refreshed: Refreshe
     assert not np.allclose(now[CHANGED]["vector"], before[CHANGED]["vector"], atol=1e-3)
 
 
+@pytest.mark.slow
 def test_a_removed_item_never_comes_back_and_a_new_one_does_at_once(refreshed: Refreshed) -> None:
     old, new = load(refreshed.version(1)), load(refreshed.version(2))
     requests = [
@@ -141,6 +145,7 @@ def test_a_removed_item_never_comes_back_and_a_new_one_does_at_once(refreshed: R
     assert new.recommend(history=[REMOVED]) == new.recommend(), "its id is unknown now"
 
 
+@pytest.mark.slow
 def test_neighbours_keep_their_weights_under_new_numbers(refreshed: Refreshed) -> None:
     world = refreshed.world
     if world.servable.neighbours is None:
@@ -159,6 +164,7 @@ def test_neighbours_keep_their_weights_under_new_numbers(refreshed: Refreshed) -
     assert found == expected
 
 
+@pytest.mark.slow
 def test_answers_without_the_new_item_are_those_of_before(
     exported: tuple[Any, Path], tmp_path: Path, unchecked: None
 ) -> None:
@@ -173,6 +179,7 @@ def test_answers_without_the_new_item_are_those_of_before(
         np.testing.assert_allclose([r.score for r in now], [r.score for r in before], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_refresh_of_a_refresh_takes_a_returning_item_for_new(
     refreshed: Refreshed, unchecked: None, tmp_path: Path
 ) -> None:
@@ -339,6 +346,7 @@ def test_a_killed_refresh_leaves_a_version_that_serves(
     assert not list(out.glob(".*.tmp")), "the next refresh clears up"
 
 
+@pytest.mark.slow
 def test_inverted_lists_are_built_anew_as_they_were_asked_for(
     make_world: Any, unchecked: None, tmp_path: Path
 ) -> None:

@@ -210,6 +210,7 @@ def test_a_user_of_whom_nothing_is_known_gets_the_popular_items_in_their_order(
     np.testing.assert_array_equal(plain["scores"], reranked["scores"])
 
 
+@pytest.mark.slow
 def test_a_fresh_process_with_the_loader_of_servers_answers_as_memory_does(
     ranked: Ranked, exported: Path
 ) -> None:
@@ -227,6 +228,7 @@ def test_a_fresh_process_with_the_loader_of_servers_answers_as_memory_does(
                 np.testing.assert_allclose(answer[key], value, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_an_export_with_a_ranker_has_two_signatures_more_and_says_its_size(
     ranked: Ranked, exported: Path
 ) -> None:
@@ -237,6 +239,7 @@ def test_an_export_with_a_ranker_has_two_signatures_more_and_says_its_size(
     assert "`recommend_reranked`" in card
 
 
+@pytest.mark.slow
 def test_a_loaded_export_reranks_on_request(ranked: Ranked, exported: Path) -> None:
     recommender = load(exported)
     found = recommender.recommend("opera", ["i3"], k=4, rerank=True)
@@ -244,6 +247,7 @@ def test_a_loaded_export_reranks_on_request(ranked: Ranked, exported: Path) -> N
     assert [item.item_id for item in found] == ids[:4]
 
 
+@pytest.mark.slow
 def test_a_reranked_list_can_be_diverse_too(ranked: Ranked, exported: Path) -> None:
     recommender = load(exported)
     every = recommender.recommend("opera", ["i3"], k=CANDIDATES, rerank=True)
@@ -258,6 +262,7 @@ def test_a_reranked_list_can_be_diverse_too(ranked: Ranked, exported: Path) -> N
     assert limited == [every[0], every[3]]
 
 
+@pytest.mark.slow
 def test_a_refresh_of_an_export_with_a_ranker_is_told_that_the_ranker_stays_behind(
     exported: Path,
 ) -> None:
@@ -299,6 +304,7 @@ def test_a_table_of_other_items_is_refused(world: Any, ranked: Ranked) -> None:
         )
 
 
+@pytest.mark.slow
 def test_a_refresh_keeps_the_ranker_and_reads_new_texts(
     ranked: Ranked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -229,6 +229,7 @@ def test_a_disk_that_is_full_leaves_nothing_behind(
     assert [p.name for p in tmp_path.iterdir() if p.name != ".lock"] == ["1"]
 
 
+@pytest.mark.slow
 def test_a_file_that_cannot_grow_is_an_export_error(tmp_path: Path) -> None:
     # A limit on the size of files stops TensorFlow's own writers, as a full disk would.
     program = """

@@ -144,6 +144,7 @@ class Said:
         raise AssertionError("no bars here")
 
 
+@pytest.mark.slow
 def test_labels_keep_versions_and_requests_keep_what_they_hold(copied: Path) -> None:
     add_version(copied, 2)
     said = Said()
@@ -175,6 +176,7 @@ def test_labels_keep_versions_and_requests_keep_what_they_hold(copied: Path) -> 
     asyncio.run(check())
 
 
+@pytest.mark.slow
 def test_a_broken_version_is_tried_again_when_it_changes(copied: Path) -> None:
     said = Said()
 

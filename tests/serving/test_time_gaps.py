@@ -217,6 +217,7 @@ def test_a_check_compares_the_answers_of_unknown_times_with_those_of_none(
     assert wanted in detail
 
 
+@pytest.mark.slow
 def test_a_refreshed_export_makes_use_of_times_too(
     timed: Timed, exported: Path, tmp_path: Path
 ) -> None:
@@ -232,6 +233,7 @@ def test_a_refreshed_export_makes_use_of_times_too(
     assert ids(found) == [timed.expected(row, gaps) for row, gaps in enumerate(GAPS)]
 
 
+@pytest.mark.slow
 def test_servers_and_both_clients_tell_times(timed: Timed, exported: Path, serve: Any) -> None:
     server = serve(exported.parent, "--name", "timed")
     rest, grpc = RestClient(server.rest, "timed"), GrpcClient(server.grpc, "timed")

@@ -191,6 +191,7 @@ for text in module.clean(tf.constant(sys.argv[2:])).numpy():
 """
 
 
+@pytest.mark.slow
 def test_a_saved_model_cleans_the_same_in_a_fresh_process(tmp_path):
     texts = ["一本关于《三体》的 <b>Ｂook</b> &#x4e09;😀", "don't see http://a.com catch-22 22", ""]
     module = tf.Module()

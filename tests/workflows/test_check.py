@@ -37,6 +37,7 @@ def by_name(report: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {entry["name"]: entry for entry in report["checks"]}
 
 
+@pytest.mark.slow
 def test_a_healthy_export_is_deployable_on_the_stock_server(
     exported_shop: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -145,6 +146,7 @@ def _with_op(export: Path, op: str) -> dict[str, Any]:
     return check(export)
 
 
+@pytest.mark.slow
 def test_a_graph_with_an_op_that_nobody_registers_does_not_load(copied: Path) -> None:
     report = _with_op(copied, "Mystery>Op")
     checks = by_name(report)
@@ -154,6 +156,7 @@ def test_a_graph_with_an_op_that_nobody_registers_does_not_load(copied: Path) ->
     assert {v["op"]: v["library"] for v in report["ops"]}["Mystery>Op"] is None
 
 
+@pytest.mark.slow
 def test_the_native_check_is_left_out_where_nothing_can_be_built(
     copied: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -28,6 +28,7 @@ def with_leaves(trained_shop: Path, tmp_path: Path) -> Path:
     return run
 
 
+@pytest.mark.slow
 def test_versions_follow_each_other_each_with_its_own_index(
     without_fresh_process: None, trained_shop: Path, tmp_path: Path
 ) -> None:
@@ -85,6 +86,7 @@ def test_inverted_lists_need_no_op_that_stock_tensorflow_serving_lacks(
     assert load(tmp_path / "export").recommend(**asked)[0] == exact.recommend(**asked)[0]
 
 
+@pytest.mark.slow
 def test_auto_says_why_it_chose_the_index(quick: Any) -> None:
     summary = quick(index="auto", serve_on="scann")
     assert summary["index"]["kind"] == "brute_force"

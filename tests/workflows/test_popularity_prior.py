@@ -52,6 +52,7 @@ def ids(recommender: LoadedRecommender) -> list[str]:
     return frame["item_id"].to_list()
 
 
+@pytest.mark.slow
 def test_without_it_the_items_have_the_same_vectors_and_no_prior(
     exports: list[LoadedRecommender],
 ) -> None:
@@ -61,12 +62,14 @@ def test_without_it_the_items_have_the_same_vectors_and_no_prior(
     assert not without[:, -1].any() and not refreshed[:, -1].any()
 
 
+@pytest.mark.slow
 def test_the_share_stands_on_the_card(exports: list[LoadedRecommender]) -> None:
     whole, without = ((e.folder / "model_card.md").read_text() for e in exports[:2])
     assert "popularity_prior: 0 of what was learned" in without
     assert "popularity_prior" not in whole
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("version", [0, 1, 2])
 def test_items_are_alike_by_their_vectors_not_by_being_popular(
     exports: list[LoadedRecommender], version: int

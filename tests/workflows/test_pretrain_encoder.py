@@ -15,6 +15,7 @@ TEXTS = [f"{a}的{b}" for a in "三体流浪" for b in "地球人心"]
 TINY = {"num_layers": 1, "dim": 8, "max_tokens": 8, "steps": 2}
 
 
+@pytest.mark.slow
 def test_a_configuration_takes_the_preset_for_its_chinese_texts(tmp_path, shop_config):
     path = tmp_path / "texts.csv"
     path.write_text("id,title,text\n" + "".join(f"{n},书,{t}\n" for n, t in enumerate(TEXTS)))

@@ -17,6 +17,8 @@ from tfrec_llm.testing.small_tables import SILENT, UNREAD
 from tfrec_llm.workflows.export import export
 from tfrec_llm.workflows.refresh import refresh
 
+pytestmark = pytest.mark.slow
+
 NEW = "brand new"
 
 
