@@ -21,12 +21,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from cell import EVERY_BASELINE, TRAINED, Cell, read_config
+from cell import APART, EVERY_BASELINE, TRAINED, Cell, read_config
 from cell_figures import about, difference_with_interval, figure, in_slice, mean_with_interval
 from cells import chosen, exit_with, read_cell, run_cells
 from plots import interval_plot
 
-from tfrec_llm.baselines.tuning import SLOW_BASELINES
 from tfrec_llm.errors import UsageError
 from tfrec_llm.files import atomic_file
 
@@ -51,7 +50,7 @@ OURS: dict[str, dict[str, Any]] = {
     # Neighbours by clicks would bring the ids back in.
     "two_tower_text_only": {"towers.item_ids": "false", "towers.neighbours": 0},
 }
-MODELS = (*OURS, EVERY_BASELINE, *SLOW_BASELINES)
+MODELS = (*OURS, EVERY_BASELINE, *APART)
 # A start that knows nothing needs more passes, and its first ones may bring nothing: all are run,
 # and the best one on validation is kept.
 PASSES_OF_RANDOM_START = 2

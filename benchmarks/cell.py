@@ -6,12 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tfrec_llm.baselines.tuning import SLOW_BASELINES
 from tfrec_llm.config.load import load_config
 from tfrec_llm.config.run_config import RunConfig
 
 CONFIGS = Path(__file__).parent / "configs"
 TRAINED = "trained"  # the model that a run trains, whatever it is called in the report
-EVERY_BASELINE = "every_baseline"  # but the slow ones
+# Baselines whose cost is told alone: the slow ones, and the one that our models hold within them.
+APART = ("slim", *SLOW_BASELINES)
+EVERY_BASELINE = "every_baseline"  # but those
 
 
 def read_config(name: str, overrides: Sequence[str] = ()) -> RunConfig:
@@ -29,7 +32,7 @@ class Cell:
         config: name of a file in `configs/`, without `.yaml`, or a path.
         overrides: `section.key=value` texts, over the file.
         model: `TRAINED`, the name of a baseline (then no run is trained), `EVERY_BASELINE` for
-            `BASELINES` in one cell, or the name of another model in the report of the run.
+            those not `APART` in one cell, or the name of another model in the report of the run.
     """
 
     name: str

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from cell import EVERY_BASELINE, TRAINED, Cell
+from cell import APART, EVERY_BASELINE, TRAINED, Cell
 
 from tfrec_llm.baselines.tuning import BASELINES, SLOW_BASELINES, tune_and_refit
 from tfrec_llm.config.run_config import RunConfig
@@ -149,7 +149,8 @@ def _measure_baselines(
     has_vectors = config.encoder.kind not in ("word_embedding", "none")
     names = [cell.model]
     if cell.model == EVERY_BASELINE:
-        names = [name for name in BASELINES if has_vectors or name != "zero_shot"]
+        names = [name for name in BASELINES if name not in APART]
+        names = [name for name in names if has_vectors or name != "zero_shot"]
     vectors: dict[str, Any] = {}
     if "zero_shot" in names:
         prepared = prepare(config, cases.dataset, None, progress)

@@ -15,12 +15,12 @@ SETTINGS = NeighbourSettings(
     word_weight=0.5,
     new_weight=1.5,
     sharpness=1.5,
-    shrinkage=2.0,
+    regularisation=2.0,
     decay=0.6,
     num_neighbours=20,
 )
 TEXTS = ["blue sea", "red rock", "sea food", "red sea", "rock food"]
-TAKEN = np.array([[1, 1, 0, 1, 0], [1, 1, 0, 0, 0], [0, 1, 0, 1, 0]], np.float32)
+TAKEN = [np.array([0, 1, 3]), np.array([0, 1]), np.array([1, 3])]
 
 
 def _dense(table: NeighbourTable) -> np.ndarray:
@@ -49,11 +49,11 @@ def test_every_pair_that_stays_keeps_its_weight(data: st.DataObject) -> None:
 
 def test_an_added_item_gets_the_neighbours_that_training_would_give_it() -> None:
     trained = np.array([True, True, False, True, False])
-    before = find_neighbours(sparse.csr_matrix(TAKEN[:, :4]), TEXTS[:4], SETTINGS)
+    before = find_neighbours(TAKEN, TEXTS[:4], SETTINGS)
     after = carry_over(
         before, np.array([0, 1, 2, 3, -1]), trained, np.arange(5) == 4, TEXTS, SETTINGS
     )
-    anew = _dense(find_neighbours(sparse.csr_matrix(TAKEN), TEXTS, SETTINGS))
+    anew = _dense(find_neighbours(TAKEN, TEXTS, SETTINGS))
     found, old = _dense(after), np.arange(4)
     np.testing.assert_array_equal(found[np.ix_(old, old)], _dense(before))
     assert found[4].any()
@@ -63,7 +63,7 @@ def test_an_added_item_gets_the_neighbours_that_training_would_give_it() -> None
 
 def test_a_changed_text_is_compared_anew_with_items_without_clicks_alone() -> None:
     trained = np.array([True, True, False, True, False])
-    before = find_neighbours(sparse.csr_matrix(TAKEN), TEXTS, SETTINGS)
+    before = find_neighbours(TAKEN, TEXTS, SETTINGS)
     texts = [TEXTS[0], "blue food", *TEXTS[2:]]
     after = carry_over(before, np.arange(5), trained, np.arange(5) == 1, texts, SETTINGS)
     found, was = _dense(after), _dense(before)
@@ -71,7 +71,7 @@ def test_a_changed_text_is_compared_anew_with_items_without_clicks_alone() -> No
     np.testing.assert_array_equal(
         found[np.ix_(clicked, clicked)], was[np.ix_(clicked, clicked)]
     )  # what clicks say does not follow the text
-    anew = _dense(find_neighbours(sparse.csr_matrix(TAKEN), texts, SETTINGS))
+    anew = _dense(find_neighbours(TAKEN, texts, SETTINGS))
     np.testing.assert_allclose(found[1, [2, 4]], anew[1, [2, 4]], atol=1e-6)
     np.testing.assert_allclose(found[[2, 4], 1], anew[[2, 4], 1], atol=1e-6)
     assert found[1, 2] != was[1, 2]

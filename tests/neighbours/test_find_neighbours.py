@@ -11,9 +11,7 @@ from tfrec_llm.neighbours.largest_of_rows import largest_of_rows
 from tfrec_llm.neighbours.word_likeness import WordLikeness
 
 TEXTS = ["dune by herbert", "dune messiah by herbert", "emma by austen", "herbert and dune", ""]
-TAKEN = sparse.csr_matrix(
-    np.array([[1, 1, 0, 0, 0], [1, 1, 0, 0, 0], [0, 1, 1, 0, 0]], dtype=np.float32)
-)
+TAKEN = [np.array([0, 1]), np.array([0, 1]), np.array([2, 1])]
 IS_NEW = np.array([False, False, False, True, True])
 
 
@@ -26,10 +24,10 @@ def test_likeness_by_words_is_the_cosine_of_tfidf_where_an_item_is_new() -> None
 
 
 def test_old_items_stand_near_each_other_by_clicks_alone() -> None:
-    settings = NeighbourSettings(weight=3.0, new_weight=2.0, shrinkage=0.0, decay=1.0)
+    settings = NeighbourSettings(weight=3.0, new_weight=2.0, regularisation=1.0, decay=0.5)
     found = find_neighbours(TAKEN, TEXTS, settings).matrix.toarray()
-    np.testing.assert_allclose(found[0, 1], 3.0 * 2.0 / np.sqrt(2.0 * 3.0), atol=1e-6)
-    assert found[0, 2] == 0.0
+    np.testing.assert_allclose(found[0, 1], 3.0 * 2.0 / (2.0 + 1.0), atol=1e-6)
+    assert found[0, 2] == found[1, 0] == 0.0  # it never came later
 
 
 def test_old_items_stand_near_each_other_by_words_too() -> None:

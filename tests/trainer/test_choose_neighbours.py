@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import sparse
 
 from tfrec_llm.data.queries import Queries
 from tfrec_llm.trainer.choose_neighbours import (
@@ -17,12 +16,8 @@ NUM_PAIRS = 30  # items 2i and 2i+1 are always taken together
 NUM_ITEMS = 2 * NUM_PAIRS
 
 
-def _interactions() -> sparse.csr_matrix:
-    taken = np.zeros((3 * NUM_PAIRS, NUM_ITEMS), np.float32)
-    for row in range(len(taken)):
-        pair = row % NUM_PAIRS
-        taken[row, [2 * pair, 2 * pair + 1]] = 1.0
-    return sparse.csr_matrix(taken)
+def _histories() -> list[np.ndarray]:
+    return [np.array([2 * pair, 2 * pair + 1]) for pair in range(NUM_PAIRS)] * 3
 
 
 def _queries() -> Queries:
@@ -44,7 +39,7 @@ def test_neighbours_count_where_vectors_say_nothing() -> None:
     def embed(is_new: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
         return np.ones((NUM_PAIRS, 2), np.float32), np.ones((NUM_ITEMS, 2), np.float32)
 
-    chosen = choose_neighbours(_queries(), _interactions(), _texts(), embed)
+    chosen = choose_neighbours(_queries(), _histories(), _texts(), embed)
     assert chosen.settings.weight > 0.0 and chosen.settings.new_weight > 0.0
     assert chosen.validation_ndcg == 1.0 > chosen.validation_ndcg_without
 
@@ -55,7 +50,7 @@ def test_vectors_that_know_all_are_left_alone() -> None:
         np.fill_diagonal(items, 1.0)
         return items[1::2], items
 
-    chosen = choose_neighbours(_queries(), _interactions(), _texts(), embed)
+    chosen = choose_neighbours(_queries(), _histories(), _texts(), embed)
     assert chosen.settings.weight == chosen.settings.word_weight == 0.0
     assert chosen.validation_ndcg == 1.0
 
@@ -69,7 +64,7 @@ def test_new_items_that_cost_nothing_keep_their_length() -> None:
             items[2 * pair + 1, pair] = 0.8 * scale if is_new[2 * pair + 1] else 1.0
         return users, items
 
-    chosen = choose_neighbours(_queries(), _interactions(), [""] * NUM_ITEMS, embed, seed=3)
+    chosen = choose_neighbours(_queries(), _histories(), [""] * NUM_ITEMS, embed, seed=3)
     assert chosen.new_item_scale == 1.0
 
 
@@ -82,7 +77,7 @@ def test_new_items_never_stand_so_high_that_others_suffer() -> None:
         return np.eye(NUM_PAIRS, dtype=np.float32), items
 
     options = {"new_item_cost": 0.02, "seed": 3}
-    chosen = choose_neighbours(_queries(), _interactions(), [""] * NUM_ITEMS, embed, **options)
+    chosen = choose_neighbours(_queries(), _histories(), [""] * NUM_ITEMS, embed, **options)
     assert chosen.new_item_scale == 0.8  # the last at which they stay below 1
 
 
@@ -90,7 +85,7 @@ def test_without_cases_the_towers_stay_alone() -> None:
     def embed(is_new: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
         raise AssertionError("nothing to embed")
 
-    chosen = choose_neighbours(_queries().take([]), _interactions(), _texts(), embed)
+    chosen = choose_neighbours(_queries().take([]), _histories(), _texts(), embed)
     assert chosen.settings.weight == 0.0
 
 

@@ -16,6 +16,7 @@ from tfrec_llm.baselines.bpr import Bpr
 from tfrec_llm.baselines.interactions import Interactions
 from tfrec_llm.baselines.item_knn import ItemKnn
 from tfrec_llm.baselines.popularity import Popularity
+from tfrec_llm.baselines.slim import Slim
 from tfrec_llm.baselines.tfidf import Tfidf
 from tfrec_llm.baselines.zero_shot import ZeroShot
 from tfrec_llm.data.catalogue import Catalogue
@@ -31,7 +32,7 @@ from tfrec_llm.evaluation.top_k import tie_order
 from tfrec_llm.progress import Progress, Silent
 from tfrec_llm.seeds import child_generator, child_seed
 
-BASELINES = ("popularity", "item_knn", "als", "bpr", "tfidf", "zero_shot")
+BASELINES = ("popularity", "item_knn", "slim", "als", "bpr", "tfidf", "zero_shot")
 SLOW_BASELINES = ("sasrec",)  # minutes of training, so only where they are named
 
 _DECAYS = (1.0, 0.8, 0.6, 0.4)
@@ -43,6 +44,7 @@ GRIDS: dict[str, dict[str, tuple[float, ...]]] = {
         "num_neighbours": (100, 1000),
         "decay": _DECAYS,
     },
+    "slim": {"regularisation": (10.0, 3.0, 30.0, 100.0), "recency": _DECAYS},
     "als": {
         "num_factors": (64, 128, 256),
         "regularisation": (0.01, 10.0),
@@ -240,6 +242,7 @@ def _makers(
     return {
         "popularity": Popularity,
         "item_knn": ItemKnn,
+        "slim": Slim,
         "als": lambda **settings: Als(seed=child_seed(seed, "als"), **settings),
         "bpr": lambda **settings: Bpr(seed=child_seed(seed, "bpr"), **settings),
         "tfidf": lambda **settings: Tfidf(catalogue.texts, **settings),

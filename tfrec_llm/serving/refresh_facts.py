@@ -12,7 +12,7 @@ from tfrec_llm.errors import CorruptFileError, UsageError
 from tfrec_llm.neighbours.find_neighbours import NeighbourSettings
 
 REFRESH_FILE = "assets.extra/refresh.json"
-_FORMAT = 1
+_FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class RefreshFacts:
         try:
             contents = json.loads(path.read_text(encoding="utf-8"))
             if contents.pop("format") != _FORMAT:
-                raise ValueError("it was written by a later version of tfrec_llm")
+                raise ValueError("it was written by another version of tfrec_llm")
             if contents["neighbours"] is not None:
                 contents["neighbours"] = NeighbourSettings(**contents["neighbours"])
             if contents["item_text"] is not None:

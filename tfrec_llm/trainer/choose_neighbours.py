@@ -2,8 +2,8 @@
 
 In this order, each with what was chosen before:
 
-1. Old items: the weight of the likeness by clicks, its shrinkage, and how fast a history fades;
-   then the weight of the likeness by words.
+1. Old items: how fast a history fades, how strongly the regression of clicks is regularised, and
+   its weight; then the weight of the likeness by words.
 2. New items: one item in ten is taken for new, that is, known by its text alone, in towers and
    neighbours. The likeness by words, at each of some sharpnesses, gets the weight that orders new
    items among themselves best.
@@ -18,7 +18,6 @@ NDCG is taken at 100, where a few thousand cases tell settings apart better than
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -26,14 +25,14 @@ import numpy as np
 from scipy import sparse
 
 from tfrec_llm.data.queries import Queries
-from tfrec_llm.neighbours.find_neighbours import NeighbourSettings
+from tfrec_llm.neighbours.find_neighbours import NeighbourSettings, unseen_items
 from tfrec_llm.neighbours.history_profile import history_profile
-from tfrec_llm.neighbours.shrunk_cosine import shrunk_cosine
+from tfrec_llm.neighbours.item_regression import ItemRegression
 from tfrec_llm.neighbours.word_likeness import WordLikeness
 from tfrec_llm.progress import Progress, Silent
 
 WEIGHTS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
-SHRINKAGES = (5.0, 20.0, 100.0)
+REGULARISATIONS = (10.0, 3.0, 30.0, 100.0)  # decays are compared at the first one
 DECAYS = (1.0, 0.8, 0.6)
 WORD_WEIGHTS = (0.1, 0.2, 0.5, 1.0, 2.0, 4.0, 8.0)
 NEW_WEIGHTS = (0.0, 0.1, 0.2, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
@@ -64,7 +63,7 @@ class ChosenNeighbours:
 
 def choose_neighbours(
     queries: Queries,
-    interactions: sparse.csr_matrix,
+    histories: Sequence[np.ndarray],
     item_texts: Sequence[str],
     embed: Callable[[np.ndarray, float], tuple[np.ndarray, np.ndarray]],
     *,
@@ -73,11 +72,11 @@ def choose_neighbours(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> ChosenNeighbours:
-    """Chooses weights, shrinkage and decay by NDCG@100.
+    """Chooses weights, regularisation and decay by NDCG@100.
 
     Args:
         queries: validation cases; only those with a history count.
-        interactions: float32 CSR `(num_users, num_items)` of ones, the training pairs.
+        histories: int arrays of item numbers, oldest first, what the users of training took.
         item_texts: num_items str.
         embed: bool `(num_items,)`, which items are known by their text alone, and the length of
             their vectors → embeddings of users float32 `(n, dim)`, of items `(num_items, dim)`.
@@ -90,31 +89,50 @@ def choose_neighbours(
     """
     progress = progress or Silent()
     rows = np.flatnonzero([len(history) > 0 for history in queries.histories])
-    num_items = interactions.shape[1]
-    is_new = np.bincount(interactions.indices, minlength=num_items) == 0
+    num_items = len(item_texts)
+    is_new = unseen_items(histories, num_items)
     if not len(rows) or is_new.all():
         return ChosenNeighbours()
-    histories = [queries.histories[i] for i in rows]
-    cases = _Cases(histories, queries.targets[rows], num_items)
+    asked = [queries.histories[i] for i in rows]
+    cases = _Cases(asked, queries.targets[rows], num_items)
 
     users, items = embed(is_new, 1.0)
     products = users[rows] @ items.T
     without = cases.ndcg(products)
     words = WordLikeness(item_texts)
     by_words = words.pairs(~is_new, ~is_new, num_neighbours)
-    by_clicks = {s: shrunk_cosine(interactions, s, num_neighbours) for s in SHRINKAGES}
     best, settings = without, NeighbourSettings(num_neighbours=num_neighbours)
+    by_clicks = sparse.csr_matrix((num_items, num_items), dtype=np.float32)
 
-    for shrinkage, decay in itertools.product(SHRINKAGES, DECAYS):
-        added = (history_profile(histories, num_items, decay) @ by_clicks[shrinkage]).toarray()
+    def try_clicks(regression: ItemRegression, regularisation: float, decay: float) -> bool:
+        nonlocal best, settings, by_clicks
+        weights, was_best = regression.weights(regularisation), best
+        added = (history_profile(asked, num_items, decay) @ weights).toarray()
         for weight in WEIGHTS:
             reached = cases.ndcg(products + weight * added)
             if reached > best:
-                best = reached
-                settings = replace(settings, weight=weight, shrinkage=shrinkage, decay=decay)
-    progress.message(f"neighbours by clicks: best NDCG@100 {best:.4f}")
-    profile = history_profile(histories, num_items, settings.decay)
-    from_clicks = (settings.weight * (profile @ by_clicks[settings.shrinkage])).toarray()
+                best, by_clicks = reached, weights
+                settings = replace(
+                    settings, weight=weight, regularisation=regularisation, decay=decay
+                )
+        progress.message(
+            f"neighbours by clicks, decay {decay}, regularisation {regularisation}: "
+            f"best NDCG@100 {best:.4f}"
+        )
+        return best > was_best
+
+    best_regression: ItemRegression | None = None
+    for decay in DECAYS:
+        regression = ItemRegression(
+            histories, num_items, decay=decay, num_neighbours=num_neighbours
+        )
+        if try_clicks(regression, REGULARISATIONS[0], decay):
+            best_regression = regression
+    if best_regression is not None:
+        for regularisation in REGULARISATIONS[1:]:
+            try_clicks(best_regression, regularisation, settings.decay)
+    profile = history_profile(asked, num_items, settings.decay)
+    from_clicks = (settings.weight * (profile @ by_clicks)).toarray()
     from_words = (profile @ by_words).toarray()
     for weight in WORD_WEIGHTS:
         reached = cases.ndcg(products + from_clicks + weight * from_words)
@@ -124,7 +142,7 @@ def choose_neighbours(
 
     taken = is_new | (np.random.default_rng(seed).random(num_items) < NEW_SHARE)
     old = sparse.diags((~taken).astype(np.float32))
-    between_old = settings.weight * by_clicks[settings.shrinkage] + settings.word_weight * by_words
+    between_old = settings.weight * by_clicks + settings.word_weight * by_words
     from_known = (profile @ between_old).toarray()
     from_old = (profile @ old @ between_old @ old).toarray()
     is_target_new = taken[cases.targets]

@@ -88,7 +88,7 @@ def neighbour_table(
         nothing = sparse.csr_matrix((num_items, num_items), dtype=np.float32)
         return NeighbourTable.from_matrix(nothing, settings.decay)
     pairs = Interactions.from_frame(as_frame(interactions), num_items)
-    return find_neighbours(pairs.matrix, _texts(config, prepared), chosen.settings)
+    return find_neighbours(pairs.histories, _texts(config, prepared), chosen.settings)
 
 
 def _choose(
@@ -107,7 +107,7 @@ def _choose(
 
     return choose_neighbours(
         queries,
-        Interactions.from_frame(as_frame(prepared.split.train), num_items).matrix,
+        Interactions.from_frame(as_frame(prepared.split.train), num_items).histories,
         _texts(config, prepared),
         embed,
         num_neighbours=config.towers.neighbours,
