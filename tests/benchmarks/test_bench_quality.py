@@ -71,7 +71,7 @@ def row(table: str, name: str) -> str:
 def test_every_cell_has_its_own_name_and_a_sound_configuration() -> None:
     data = [*bench_quality.DATA, *bench_quality.QUICK_DATA]
     made = bench_quality.make_cells(data, [7, 8])
-    assert len({cell.name for cell in made.values()}) == len(made) == 4 * 2 * 5 * 2
+    assert len({cell.name for cell in made.values()}) == len(made) == 4 * 2 * 6 * 2
     for (source, protocol, model, seed), cell in made.items():
         config = cell.load()
         assert (config.split.protocol, config.train.seed) == (protocol, seed)
