@@ -15,7 +15,7 @@ from tfrec_llm.cli.main import main
 from tfrec_llm.testing.small_tables import LONG_TEXT, ODD_IDS, SILENT, UNREAD
 
 Answers = Callable[..., list[dict[str, Any]]]
-BASELINES = {"popularity", "item_knn", "als", "bpr", "tfidf", "zero_shot"}
+BASELINES = {"popularity", "item_knn", "slim", "als", "bpr", "tfidf", "zero_shot"}
 
 
 def quoted(*ids: str) -> str:

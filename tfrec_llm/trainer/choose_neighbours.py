@@ -101,36 +101,9 @@ def choose_neighbours(
     without = cases.ndcg(products)
     words = WordLikeness(item_texts)
     by_words = words.pairs(~is_new, ~is_new, num_neighbours)
-    best, settings = without, NeighbourSettings(num_neighbours=num_neighbours)
-    by_clicks = sparse.csr_matrix((num_items, num_items), dtype=np.float32)
-
-    def try_clicks(regression: ItemRegression, regularisation: float, decay: float) -> bool:
-        nonlocal best, settings, by_clicks
-        weights, was_best = regression.weights(regularisation), best
-        added = (history_profile(asked, num_items, decay) @ weights).toarray()
-        for weight in WEIGHTS:
-            reached = cases.ndcg(products + weight * added)
-            if reached > best:
-                best, by_clicks = reached, weights
-                settings = replace(
-                    settings, weight=weight, regularisation=regularisation, decay=decay
-                )
-        progress.message(
-            f"neighbours by clicks, decay {decay}, regularisation {regularisation}: "
-            f"best NDCG@100 {best:.4f}"
-        )
-        return best > was_best
-
-    best_regression: ItemRegression | None = None
-    for decay in DECAYS:
-        regression = ItemRegression(
-            histories, num_items, decay=decay, num_neighbours=num_neighbours
-        )
-        if try_clicks(regression, REGULARISATIONS[0], decay):
-            best_regression = regression
-    if best_regression is not None:
-        for regularisation in REGULARISATIONS[1:]:
-            try_clicks(best_regression, regularisation, settings.decay)
+    best, settings, by_clicks = _by_clicks(
+        cases, products, asked, histories, num_neighbours, progress
+    )
     profile = history_profile(asked, num_items, settings.decay)
     from_clicks = (settings.weight * (profile @ by_clicks)).toarray()
     from_words = (profile @ by_words).toarray()
@@ -192,6 +165,48 @@ def choose_neighbours(
         validation_ndcg=best,
         validation_ndcg_without=without,
     )
+
+
+def _by_clicks(
+    cases: _Cases,
+    products: np.ndarray,
+    asked: Sequence[np.ndarray],
+    histories: Sequence[np.ndarray],
+    num_neighbours: int,
+    progress: Progress,
+) -> tuple[float, NeighbourSettings, sparse.csr_matrix]:
+    """Returns the best NDCG, its settings, and what clicks say then: nothing if that is best."""
+    num_items = products.shape[1]
+    best = cases.ndcg(products)
+    settings = NeighbourSettings(num_neighbours=num_neighbours)
+    by_clicks = sparse.csr_matrix((num_items, num_items), dtype=np.float32)
+    of_best: ItemRegression | None = None
+
+    def weigh(regression: ItemRegression, decay: float, regularisation: float) -> None:
+        nonlocal best, settings, by_clicks, of_best
+        weights = regression.weights(regularisation)
+        added = (history_profile(asked, num_items, decay) @ weights).toarray()
+        for weight in WEIGHTS:
+            reached = cases.ndcg(products + weight * added)
+            if reached > best:
+                best, by_clicks, of_best = reached, weights, regression
+                settings = replace(
+                    settings, weight=weight, regularisation=regularisation, decay=decay
+                )
+        progress.message(
+            f"neighbours by clicks, decay {decay}, regularisation {regularisation}: "
+            f"best NDCG@100 {best:.4f}"
+        )
+
+    for decay in DECAYS:
+        regression = ItemRegression(
+            histories, num_items, decay=decay, num_neighbours=num_neighbours
+        )
+        weigh(regression, decay, REGULARISATIONS[0])
+    if of_best is not None:
+        for regularisation in REGULARISATIONS[1:]:
+            weigh(of_best, settings.decay, regularisation)
+    return best, settings, by_clicks
 
 
 @dataclass(frozen=True)
