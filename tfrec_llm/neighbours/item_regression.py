@@ -20,7 +20,7 @@ AHEAD = 0.5
 _LEAST = 0.01  # weights below it are left out
 _MOST_BEFORE = 50
 _LONGEST_SET = 500
-_MOST_PAIRS = 200_000_000  # of items of a history that are multiplied, beyond which rows are drawn
+_MOST_PAIRS = 100_000_000  # of items of a history that are multiplied, beyond which rows are drawn
 _CAUTION = 5.0  # in the choice of candidates: few cases are no evidence
 
 
