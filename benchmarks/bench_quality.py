@@ -7,9 +7,8 @@
 
 Each cell is a model, or the fast baselines together, on one data set, protocol and seed, measured
 in a process of its own. Finished cells stay in --cells, so that a killed benchmark goes on; those
-behind the tables of MicroLens and Goodbooks in README.md are kept in results/, and the last line
-prints them again. A cell that fails does not stop the others; all that failed stand at the end, and
-the exit code is 1.
+behind the tables in README.md are kept in results/, and the last line prints them again. A cell
+that fails does not stop the others; all that failed stand at the end, and the exit code is 1.
 """
 
 from __future__ import annotations

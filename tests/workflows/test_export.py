@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -54,6 +55,17 @@ def test_figures_that_were_changed_are_named(trained_shop: Path, tmp_path: Path)
     (run / "metrics.json").write_text("{")
     with pytest.raises(CorruptFileError, match=r"metrics\.json"):
         export(run, tmp_path / "export")
+
+
+def test_a_run_of_another_version_is_told(trained_shop: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(trained_shop, tmp_path / "run"))
+    summary = json.loads((run / "training.json").read_text())
+    settings = summary["neighbours"]["settings"]
+    settings["shrinkage"] = settings.pop("regularisation")
+    (run / "training.json").write_text(json.dumps(summary))
+    with pytest.raises(UsageError, match=r"trained by another version .* Train it again"):
+        export(run, tmp_path / "export")
+    assert not (tmp_path / "export" / "1").exists()
 
 
 @pytest.mark.parametrize("options", [{"index": "faiss"}, {"max_k": 0}, {"max_k": -3}])

@@ -147,9 +147,16 @@ def _options(kind: str, settings: IndexSection) -> dict[str, Any]:
 def _for_refresh(training: Mapping[str, Any]) -> dict[str, Any]:
     """Returns what a training notes of its table of items and of neighbours."""
     data, settings = training.get("data", {}), training.get("neighbours", {}).get("settings")
+    try:
+        neighbours = None if settings is None else NeighbourSettings(**settings)
+    except TypeError as error:
+        raise UsageError(
+            f"The run notes neighbours in another way ({error}): it was trained by another version "
+            "of tfrec_llm. Train it again, or export it with that version."
+        ) from error
     noted = {
         "item_id": data.get("item_id_column"),
         "item_text": tuple(data.get("item_text_columns", ())) or None,
-        "neighbours": None if settings is None else NeighbourSettings(**settings),
+        "neighbours": neighbours,
     }
     return {name: value for name, value in noted.items() if value is not None}
