@@ -142,7 +142,7 @@ def _measure_baselines(
     cell: Cell, config: RunConfig, out: Path, progress: Progress | None
 ) -> dict[str, Any]:
     """Tunes, refits and measures baselines on the cases that a run would be measured on."""
-    from tfrec_llm.workflows.build import prepare
+    from tfrec_llm.workflows.build import language_model_alone, prepare
     from tfrec_llm.workflows.versions import package_versions
 
     cases = _test_cases(config)
@@ -153,7 +153,9 @@ def _measure_baselines(
         names = [name for name in names if has_vectors or name != "zero_shot"]
     vectors: dict[str, Any] = {}
     if "zero_shot" in names:
-        prepared = prepare(config, cases.dataset, None, progress)
+        prepared = language_model_alone(
+            config, prepare(config, cases.dataset, None, progress), progress
+        )
         texts = prepared.text_features
         vectors = {
             "item_features": prepared.item_features,

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Share = Annotated[float, Field(ge=0.0, lt=1.0)]
 LEARNED_POOLINGS = ("weighted", "attention", "lstm", "gru")
+_WORD_COLUMNS = 512
 OF_TWO_TOWERS = (
     "queued_negatives",
     "num_hard_negatives",
@@ -150,9 +151,24 @@ class EncoderSection(Section):
     batch_size: int = Field(32, ge=1)
     num_words: int = Field(20_000, ge=1, description="vocabulary of the encodings of words")
     dim: int = Field(256, ge=2, le=4096, description="width of the encodings of words")
+    word_columns: int | None = Field(
+        None,
+        ge=0,
+        le=4096,
+        description="columns of weighted words (TF-IDF) beside the vector of a frozen language "
+        "model; null: 512 where there is one vector a text, 0: none",
+    )
     cache_folder: Path | None = Field(
         None, description="null: $TFREC_LLM_CACHE, else ~/.cache/tfrec_llm"
     )
+
+    @property
+    def words_beside(self) -> int:
+        """Columns of words beside the language model: as asked for, or as many as it can have."""
+        if self.word_columns is not None:
+            return self.word_columns
+        can_have = self.kind == "language_model" and self.mode == "frozen"
+        return _WORD_COLUMNS if can_have and self.pooling not in LEARNED_POOLINGS else 0
 
 
 class ModelSection(Section):
@@ -350,6 +366,12 @@ class RunConfig(Section):
                 "encoder.kind `sparse_coding` codes one vector a text, which encoder.pooling "
                 f"`{self.encoder.pooling}` does not give; use mean, cls, max, last, sif or layers"
             )
+        if self.encoder.word_columns and (kind != "language_model" or is_learned):
+            raise ValueError(
+                "encoder.word_columns puts words beside one vector a text of a language model, "
+                f"which encoder.kind `{kind}` with encoder.pooling `{self.encoder.pooling}` does "
+                "not give: set it to 0 or null"
+            )
         if kind == "word_embedding" and self.model.kind == "matrix_factorisation":
             raise ValueError(
                 "encoder.kind `word_embedding` is learned with two towers; use model.kind "
@@ -426,6 +448,9 @@ class RunConfig(Section):
             ),
             "encoder.preset_zh names a second language model: leave it out": (
                 encoder.preset_zh is not None
+            ),
+            "encoder.word_columns are words beside a frozen one: set it to 0 or null": (
+                bool(encoder.word_columns)
             ),
             f"encoder.pooling `{encoder.pooling}` is learned from frozen token vectors: use mean, "
             "cls, max, last, sif or layers": encoder.pooling in LEARNED_POOLINGS,

@@ -27,6 +27,7 @@ from typing import Protocol
 
 import numpy as np
 
+from tfrec_llm.encoders.words_beside_encoder import WordsBesideEncoder
 from tfrec_llm.errors import CorruptFileError, UsageError
 from tfrec_llm.files import atomic_file, locked
 from tfrec_llm.progress import Progress, Silent
@@ -102,6 +103,11 @@ class FeatureCache:
             cannot be written.
         """
         progress = progress or Silent()
+        if isinstance(encoder, WordsBesideEncoder):  # its language model is what takes long
+            vectors = self.features(
+                encoder.language_model, texts, batch_size=batch_size, progress=progress
+            )
+            return encoder.beside(vectors, texts)
         num_dims = 2 if encoder.num_tokens is None else 3
         folder = self.folder / encoder.fingerprint[:_FOLDER_CHARACTERS]
         store = _Store(folder, encoder.dim, num_dims)

@@ -14,11 +14,17 @@ from tfrec_llm.encoders.sparse_coding_encoder import SparseCodingEncoder
 from tfrec_llm.encoders.text_encoder import TextEncoder
 from tfrec_llm.encoders.word_embedding_encoder import WordEmbeddingEncoder
 from tfrec_llm.encoders.word_encoder import WORD_WEIGHTS, WordEncoder
+from tfrec_llm.encoders.words_beside_encoder import KIND as WORDS_BESIDE
+from tfrec_llm.encoders.words_beside_encoder import WordsBesideEncoder
 from tfrec_llm.errors import EncoderError
 
 
 def _load_sparse_coding(folder: Path) -> Encoder:
     return SparseCodingEncoder.load(folder, load_encoder)
+
+
+def _load_words_beside(folder: Path) -> Encoder:
+    return WordsBesideEncoder.load(folder, load_encoder)
 
 
 LOADERS: dict[str, Callable[[Path], Encoder]] = {
@@ -27,6 +33,7 @@ LOADERS: dict[str, Callable[[Path], Encoder]] = {
     "word_embedding": WordEmbeddingEncoder.load,
     "sparse_coding": _load_sparse_coding,
     LANGUAGE_ENCODER: LanguageEncoder.load,
+    WORDS_BESIDE: _load_words_beside,
     "none": NoTextEncoder.load,
 }
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from tfrec_llm.encoders.words_beside_encoder import text_encoder_of
 from tfrec_llm.errors import CorruptFileError
 from tfrec_llm.files import atomic_folder, sha256_of_file
 from tfrec_llm.models.pointwise_ranker import PointwiseRanker
@@ -88,11 +89,11 @@ class TrainedRanker:
         """Joins the ranker with a language model to what a servable takes.
 
         Args:
-            encoder: `TextEncoder`, whose tokens the ranker was trained on.
+            encoder: the one whose tokens the ranker was trained on, see `text_encoder_of`.
         """
         return Reranking(
             self.ranker,
-            encoder.token_encoder(self.ranker.max_tokens),
+            text_encoder_of(encoder).token_encoder(self.ranker.max_tokens),
             self.item_tokens,
             self.num_candidates,
             self.retriever_weight,

@@ -207,7 +207,7 @@ def train(
             settings,
             data,
             run,
-            encoder=encoder if isinstance(encoder, TextEncoder) else None,
+            language_model=encoder if isinstance(encoder, TextEncoder) else None,
             resume=resume,
             progress=progress,
         )

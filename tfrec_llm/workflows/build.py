@@ -24,13 +24,15 @@ from tfrec_llm.encoders.encoder import Encoder
 from tfrec_llm.encoders.feature_cache import FeatureCache
 from tfrec_llm.encoders.fine_tuning import FineTuning
 from tfrec_llm.encoders.language_encoder import LanguageEncoder
+from tfrec_llm.encoders.load_encoder import load_encoder
 from tfrec_llm.encoders.no_text_encoder import NoTextEncoder
 from tfrec_llm.encoders.sparse_coding_encoder import SparseCodingEncoder
 from tfrec_llm.encoders.text_encoder import TextEncoder
 from tfrec_llm.encoders.token_rows import token_rows
 from tfrec_llm.encoders.word_embedding_encoder import WordEmbeddingEncoder
 from tfrec_llm.encoders.word_encoder import WORD_WEIGHTS, WordEncoder
-from tfrec_llm.errors import DataError, UsageError
+from tfrec_llm.encoders.words_beside_encoder import WordsBesideEncoder
+from tfrec_llm.errors import DataError, EncoderError, UsageError
 from tfrec_llm.keras_api import keras
 from tfrec_llm.models.matrix_factorisation import MatrixFactorisation
 from tfrec_llm.models.two_tower_model import TwoTowerModel
@@ -42,6 +44,7 @@ from tfrec_llm.towers.recency_mean import RECENCY
 from tfrec_llm.towers.user_tower import UserTower
 from tfrec_llm.trainer.start_from_run import StartFromRun
 from tfrec_llm.trainer.train_two_tower import Optimisation
+from tfrec_llm.workflows.run_folder import RunFolder
 
 _MOST_STREAMED_TEST_CASES = 10_000
 # Validation cases of shards, each of which scores the whole corpus after every epoch.
@@ -135,12 +138,19 @@ def reading_options(data: DataSection) -> dict[str, Any]:
     }
 
 
-def build_encoder(config: RunConfig, texts: Sequence[str]) -> Encoder:
+def build_encoder(
+    config: RunConfig,
+    texts: Sequence[str],
+    language_model: TextEncoder | None = None,
+    progress: Progress | None = None,
+) -> Encoder:
     """Makes the encoder of a configuration.
 
     Args:
         config: the run.
         texts: the texts of the corpus, for encoders that count its words.
+        language_model: one that is loaded already; None loads that of the configuration.
+        progress: told of the texts that are encoded on the way.
 
     Returns: the encoder.
     """
@@ -162,16 +172,41 @@ def build_encoder(config: RunConfig, texts: Sequence[str]) -> Encoder:
         return WordEncoder.fit(
             encoder.kind, texts, encoder.num_words, encoder.dim, seed, **cleaning
         )
-    model: TextEncoder | LanguageEncoder = _language_model(config, encoder.preset, cleaning)
+    model: TextEncoder | LanguageEncoder
+    model = language_model or _language_model(config, encoder.preset, cleaning)
     if encoder.preset_zh is not None:
         chinese = _language_model(config, encoder.preset_zh, cleaning)
         model = LanguageEncoder(model, chinese)
     model.fit(texts)
+    if encoder.kind != "sparse_coding" and not encoder.words_beside:
+        return model
+    theirs = _words_of_start(config, model) if encoder.words_beside else None
+    if theirs is not None:
+        return theirs
+    vectors = FeatureCache(encoder.cache_folder).features(
+        model, texts, batch_size=encoder.batch_size, progress=progress
+    )
     if encoder.kind == "sparse_coding":
-        cache = FeatureCache(encoder.cache_folder)
-        vectors = cache.features(model, texts, batch_size=encoder.batch_size)
         return SparseCodingEncoder.fit(model, vectors, encoder.dim, seed)
-    return model
+    try:
+        words = WordEncoder.fit(
+            "tfidf", texts, encoder.num_words, encoder.words_beside, seed, **cleaning
+        )
+    except EncoderError:
+        if encoder.word_columns is None:  # no text holds a word: the language model is all
+            return model
+        raise
+    return WordsBesideEncoder.fit(model, vectors, words, texts)
+
+
+def _words_of_start(config: RunConfig, model: Encoder) -> WordsBesideEncoder | None:
+    """Returns the encoder of the run to start from, whose text part reads its words, if it fits."""
+    if config.train.start_from is None:
+        return None
+    theirs = load_encoder(RunFolder.open_trained(config.train.start_from).model / "encoder")
+    if not isinstance(theirs, WordsBesideEncoder):
+        return None
+    return theirs if theirs.language_model.fingerprint == model.fingerprint else None
 
 
 def _language_model(config: RunConfig, preset: str, cleaning: dict[str, Any]) -> TextEncoder:
@@ -190,14 +225,17 @@ def prepare(
     dataset: Dataset | ShardedDataset,
     encoder: Encoder | None = None,
     progress: Progress | None = None,
+    *,
+    language_model: TextEncoder | None = None,
 ) -> Prepared:
     """Splits the data and encodes its texts, each once.
 
     Args:
         config: the run.
         dataset: the checked tables, or shards.
-        encoder: an encoder that is loaded already.
+        encoder: the encoder of the features, ready; None makes that of the configuration.
         progress: listener.
+        language_model: what that is made with; None loads that of the configuration.
 
     Returns: `Prepared`.
     """
@@ -206,7 +244,8 @@ def prepare(
     parts = split_dataset(config, dataset, catalogue)
     with_text = dataset.users.filter(pl.col("text") != "")
     texts = with_text["text"].unique(maintain_order=True).to_list()
-    encoder = encoder or build_encoder(config, catalogue.texts)
+    if encoder is None:
+        encoder = build_encoder(config, catalogue.texts, language_model, progress)
     item_features, user_features = _features(config, encoder, catalogue.texts, texts, progress)
     row_of_text = {text: row for row, text in enumerate(texts)}
     return Prepared(
@@ -286,6 +325,18 @@ def with_encoder(
         user_features=user_features,
         text_features=dict(zip(texts, user_features, strict=True)),
     )
+
+
+def language_model_alone(
+    config: RunConfig, prepared: Prepared, progress: Progress | None = None
+) -> Prepared:
+    """Returns what was prepared without words beside the language model, as it is if it has none.
+
+    Its vectors come from the cache.
+    """
+    if not isinstance(prepared.encoder, WordsBesideEncoder):
+        return prepared
+    return with_encoder(config, prepared, prepared.encoder.language_model, progress)
 
 
 def _features(

@@ -24,7 +24,13 @@ from tfrec_llm.models.retrieval_scorer import RetrievalScorer
 from tfrec_llm.progress import Progress, Silent
 from tfrec_llm.serving.model_card import model_card
 from tfrec_llm.serving.trained import TrainedModel
-from tfrec_llm.workflows.build import Prepared, measured_queries, prepare, read_dataset
+from tfrec_llm.workflows.build import (
+    Prepared,
+    language_model_alone,
+    measured_queries,
+    prepare,
+    read_dataset,
+)
 from tfrec_llm.workflows.fine_tuning import prepare_tuned
 from tfrec_llm.workflows.run_folder import RunFolder
 from tfrec_llm.workflows.train_ranker import evaluate_ranker
@@ -130,7 +136,8 @@ def evaluate_prepared(
         }
     # What the texts say of the items, whichever model ranks them; none where it is only learned.
     has_vectors = config.encoder.kind not in ("word_embedding", "none")
-    item_vectors = mean_of_tokens(prepared.item_features) if has_vectors else None
+    alone = language_model_alone(config, prepared, progress)
+    item_vectors = mean_of_tokens(alone.item_features) if has_vectors else None
     left_out: list[str] = []
     if (baselines or sasrec) and not _fit_into_memory(parts):
         names = _names_of_baselines(baselines, sasrec, has_vectors)
@@ -141,7 +148,7 @@ def evaluate_prepared(
         )
     elif baselines or sasrec:
         # A zero-shot encoder has seen no clicks, so it is the one from before a fine-tuning.
-        before = prepared.untuned or prepared
+        before = prepared.untuned or alone
         tuned = tune_and_refit(
             as_frame(parts.train),
             as_frame(parts.train_and_validation),

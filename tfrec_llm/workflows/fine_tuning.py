@@ -110,7 +110,7 @@ def prepare_tuned(
     config: RunConfig,
     dataset: Dataset | ShardedDataset,
     tuned: Encoder,
-    encoder: Encoder | None = None,
+    language_model: TextEncoder | None = None,
     progress: Progress | None = None,
 ) -> Prepared:
     """Prepares as `prepare` does, with the encoder that a finished run holds.
@@ -119,14 +119,15 @@ def prepare_tuned(
         config: the run.
         dataset: the checked tables.
         tuned: the encoder of the run.
-        encoder: what it was tuned from; None for that of the configuration.
+        language_model: what it was tuned from; None loads that of the configuration.
         progress: listener.
 
     Returns: `Prepared`, with `untuned` where the run tuned its encoder.
     """
     if config.encoder.mode == "frozen":
         return prepare(config, dataset, tuned, progress)
-    return _tuned(config, prepare(config, dataset, encoder, progress), tuned, progress)
+    untuned = prepare(config, dataset, progress=progress, language_model=language_model)
+    return _tuned(config, untuned, tuned, progress)
 
 
 def _tuned(

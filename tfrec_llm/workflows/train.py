@@ -21,6 +21,7 @@ from tfrec_llm.data.shards.sharded_dataset import ShardedDataset
 from tfrec_llm.data.splits import Split
 from tfrec_llm.encoders.encoder import Encoder
 from tfrec_llm.encoders.load_encoder import load_encoder
+from tfrec_llm.encoders.text_encoder import TextEncoder
 from tfrec_llm.errors import CheckpointError
 from tfrec_llm.files import atomic_file, locked
 from tfrec_llm.models.retrieval_model import RetrievalModel
@@ -90,13 +91,14 @@ def train_dataset(
     dataset: Dataset | ShardedDataset,
     run: RunFolder,
     *,
-    encoder: Encoder | None = None,
+    language_model: TextEncoder | None = None,
     resume: bool = False,
     progress: Progress | None = None,
     replicas: Replicas | None = None,
 ) -> tuple[Prepared, dict[str, Any]]:
     """Trains on tables that are read already; see `train`.
 
+    `language_model` is one that is loaded already; None loads that of the configuration.
     `replicas` are those of the chief; None makes what the configuration asks for.
 
     Returns: what was prepared, for an evaluation that follows, and the summary.
@@ -116,12 +118,13 @@ def train_dataset(
     replicas.from_chief({"is_trained": run.training is not None})
     if run.training is not None:
         progress.message(f"{run.path} is trained already")
-        if config.encoder.mode == "frozen":
-            return prepare(config, dataset, encoder, progress), run.training
-        tuned = load_encoder(run.model / "encoder")
-        return prepare_tuned(config, dataset, tuned, encoder, progress), run.training
+        trained_encoder = load_encoder(run.model / "encoder")
+        prepared = prepare_tuned(config, dataset, trained_encoder, language_model, progress)
+        return prepared, run.training
 
-    prepared = with_start_from(config, prepare(config, dataset, encoder, progress))
+    prepared = prepare(config, dataset, progress=progress, language_model=language_model)
+    prepared = with_start_from(config, prepared)
+    _check_features(run, prepared.encoder)
     replicas.check_alike("the same language model", prepared.encoder.fingerprint)
     parts = prepared.split
     progress.message(
@@ -132,7 +135,8 @@ def train_dataset(
     # Not before: what cannot be trained leaves the folder empty, to be tried again.
     with atomic_file(run.path / "config.yaml") as temporary:
         temporary.write_text(dump_config(config), encoding="utf-8")
-    run.write_json(FINGERPRINT_FILE, {"fingerprint": fingerprint})
+    begun = {"fingerprint": fingerprint, "encoder": prepared.encoder.fingerprint}
+    run.write_json(FINGERPRINT_FILE, begun)
     write_quarantine(dataset.quarantine, run.path / "quarantine")
     if replicas.count > 1:
         progress.message(
@@ -238,6 +242,20 @@ def select(
     prepared = with_start_from(config, prepared)
     *_, selected = select_phase(config, prepared, RunFolder(folder), options)
     return selected
+
+
+def _check_features(run: RunFolder, encoder: Encoder) -> None:
+    """Refuses to go on with features that the weights so far were not trained on.
+
+    Encodings of words come from sums that another processor may take in another order.
+    """
+    begun = (run.read_json(FINGERPRINT_FILE) or {}).get("encoder")
+    if begun not in (None, encoder.fingerprint):
+        raise CheckpointError(
+            f"{run.path} began with other features of the texts: another language model under the "
+            "same name, or words that were encoded on another machine. Go on with the training "
+            "where it began, or begin anew in another --out folder."
+        )
 
 
 def _train_along(

@@ -14,7 +14,7 @@ from tfrec_llm.config.run_config import RunConfig
 from tfrec_llm.data.queries import Queries
 from tfrec_llm.data.shards.streamed_interactions import as_frame
 from tfrec_llm.encoders.feature_cache import FeatureCache
-from tfrec_llm.encoders.text_encoder import TextEncoder
+from tfrec_llm.encoders.words_beside_encoder import text_encoder_of
 from tfrec_llm.errors import ConfigError
 from tfrec_llm.evaluation.auc import auc
 from tfrec_llm.evaluation.ndcg import ndcg_at_k
@@ -156,8 +156,7 @@ def ranker_features(
     config: RunConfig, prepared: Prepared, progress: Progress | None = None
 ) -> RankerFeatures:
     """Encodes the tokens of all texts, through the cache."""
-    encoder = prepared.encoder
-    assert isinstance(encoder, TextEncoder)
+    encoder = text_encoder_of(prepared.encoder)
     texts = [*prepared.text_features]
     tokens = FeatureCache(config.encoder.cache_folder).features(
         encoder.token_encoder(config.ranker.max_tokens),
@@ -371,7 +370,7 @@ def _build(config: RunConfig, prepared: Prepared) -> PointwiseRanker:
     keras.utils.set_random_seed(child_seed(config.train.seed, "ranker weights"))
     options = config.ranker
     return PointwiseRanker(
-        feature_dim=prepared.encoder.dim,
+        feature_dim=text_encoder_of(prepared.encoder).dim,
         fusion=options.fusion,
         token_dim=options.token_dim,
         lstm_units=options.lstm_units,
