@@ -36,6 +36,7 @@ SETTINGS: dict[str, Any] = {
     "towers.neighbours": 0,
     "towers.text_start_share": 0.4,
     "text.max_tokens": 64,
+    "encoder.word_columns": 0,  # so that poolings and encodings differ in nothing else
     "towers.item_id_rate": 1.0,
     "train.learning_rate": 0.004,
     "train.epochs": 6,
@@ -90,6 +91,7 @@ def factors(pretrained: str | None, random_weights: str) -> dict[str, Factor]:
         "encoder": encoders,
         "encoding": {
             "language_model": ({}, TRAINED),
+            "words_beside": ({"encoder.word_columns": 512}, TRAINED),
             **{
                 kind: (
                     {"encoder.kind": kind}

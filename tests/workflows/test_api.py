@@ -100,7 +100,7 @@ def test_an_encoder_in_memory_keeps_its_own_settings(
 ) -> None:
     encoder = TextEncoder.from_preset(tiny_bert, max_tokens=8)
     made = tr.train(data, encoder=encoder, out=tmp_path / "run", config=CONFIG)
-    assert made.trained.encoder.max_tokens == 8
+    assert made.trained.encoder.language_model.max_tokens == 8
     assert "max_tokens: 8" in (tmp_path / "run" / "config.yaml").read_text()
     assert made.summary["encoder"]["preset"] == encoder.preset.name
 

@@ -7,12 +7,15 @@ import numpy as np
 import pytest
 
 from tfrec_llm.config.run_config import DataSection, RunConfig
-from tfrec_llm.errors import UsageError
+from tfrec_llm.encoders.text_encoder import TextEncoder
+from tfrec_llm.encoders.words_beside_encoder import WordsBesideEncoder
+from tfrec_llm.errors import EncoderError, UsageError
 from tfrec_llm.testing.small_tables import ODD_IDS
 from tfrec_llm.workflows.build import (
     Prepared,
     build_encoder,
     build_model,
+    language_model_alone,
     optimisation,
     prepare,
     read_dataset,
@@ -29,8 +32,45 @@ def test_each_item_has_the_features_of_its_text(
     prepared: Prepared, shop_config: Callable[..., RunConfig]
 ) -> None:
     assert prepared.catalogue.item_ids[0] == ODD_IDS[0]
-    expected = build_encoder(shop_config(), []).encode(prepared.catalogue.texts)
+    expected = build_encoder(shop_config(), prepared.catalogue.texts).encode(
+        prepared.catalogue.texts
+    )
     np.testing.assert_allclose(prepared.item_features, expected, atol=1e-5)
+
+
+def test_words_stand_beside_a_frozen_language_model_alone(
+    prepared: Prepared, shop_config: Callable[..., RunConfig], tmp_path: Path
+) -> None:
+    assert isinstance(prepared.encoder, WordsBesideEncoder)
+    texts = prepared.catalogue.texts
+    for settings in (
+        ["encoder.word_columns=0"],
+        ["encoder.mode=lora"],
+        ["encoder.pooling=attention"],
+    ):
+        assert isinstance(build_encoder(shop_config(*settings), texts), TextEncoder)
+    few = build_encoder(shop_config("encoder.word_columns=3"), texts)
+    assert isinstance(few, WordsBesideEncoder) and few.words.dim == 3
+
+
+def test_texts_without_a_word_are_left_to_the_language_model(
+    shop_config: Callable[..., RunConfig],
+) -> None:
+    assert isinstance(build_encoder(shop_config(), ["!", "", "?"]), TextEncoder)
+    with pytest.raises(EncoderError, match="None of the 3 texts holds a word"):
+        build_encoder(shop_config("encoder.word_columns=3"), ["!", "", "?"])
+
+
+def test_the_language_model_alone_gives_its_own_vectors(
+    prepared: Prepared, shop_config: Callable[..., RunConfig]
+) -> None:
+    config = shop_config()
+    alone = language_model_alone(config, prepared)
+    wanted = build_encoder(shop_config("encoder.word_columns=0"), []).encode(
+        prepared.catalogue.texts
+    )
+    np.testing.assert_allclose(alone.item_features, wanted, atol=1e-5)
+    assert language_model_alone(config, alone) is alone
 
 
 def test_each_user_with_text_has_its_features_once(prepared: Prepared) -> None:
@@ -54,7 +94,7 @@ def test_the_model_has_the_shape_that_was_asked_for(
             f"towers.item_ids={item_ids}", "towers.embedding_dim=6", "towers.history=gru"
         )
         model = build_model(config, 42, prepared.encoder)
-        assert model.embedding_dim == 6 and model.feature_dim == 16
+        assert model.embedding_dim == 6 and model.feature_dim == prepared.encoder.dim > 16
         has_ids = any(tuple(v.shape)[0:1] in ((42,), (43,)) for v in model.variables)
         assert has_ids == (item_ids == "true")
 

@@ -52,6 +52,8 @@ def test_a_kind_is_trained_measured_and_exported(kind, model, shop_config, tmp_p
             ["encoder.kind=word_embedding", "model.kind=matrix_factorisation"],
             "is learned with two towers",
         ),
+        (["encoder.kind=tfidf", "encoder.word_columns=8"], "words beside one vector a text"),
+        (["encoder.pooling=lstm", "encoder.word_columns=8"], "words beside one vector a text"),
     ],
 )
 def test_settings_that_do_not_fit_a_kind_are_told(settings, message, shop_config):

@@ -62,6 +62,7 @@ class KilledAt:
     [
         (["encoder.kind=tfidf"], "`tfidf` has no language model: use language_model"),
         (["encoder.preset_zh=bert_base_zh"], "names a second language model"),
+        (["encoder.word_columns=8"], "are words beside a frozen one"),
         (["encoder.pooling=attention"], "`attention` is learned .* use mean, cls"),
         (["model.kind=matrix_factorisation"], "takes the texts as they are: use two_tower"),
         (["ranker.train=true"], "set ranker.train to false"),

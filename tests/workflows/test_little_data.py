@@ -87,7 +87,8 @@ def test_another_run_gives_text_part_and_user_tower(shop_config: Config, tmp_pat
     ):
         if "seed_generator" not in ours.path:
             np.testing.assert_array_equal(ours.value, theirs.value)
-    features = np.random.default_rng(1).normal(size=(4, 16)).astype(np.float32)
+    assert second.encoder.fingerprint == first.encoder.fingerprint  # its words come along
+    features = np.random.default_rng(1).normal(size=(4, first.encoder.dim)).astype(np.float32)
     np.testing.assert_array_equal(
         second.model.item_tower.embed_text(features), first.model.item_tower.embed_text(features)
     )
