@@ -51,6 +51,7 @@ def test_words_stand_beside_a_frozen_language_model_alone(
         assert isinstance(build_encoder(shop_config(*settings), texts), TextEncoder)
     few = build_encoder(shop_config("encoder.word_columns=3"), texts)
     assert isinstance(few, WordsBesideEncoder) and few.words.dim == 3
+    assert prepared.encoder.words.dim == len(texts) // 4
 
 
 def test_texts_without_a_word_are_left_to_the_language_model(

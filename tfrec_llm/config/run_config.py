@@ -156,7 +156,8 @@ class EncoderSection(Section):
         ge=0,
         le=4096,
         description="columns of weighted words (TF-IDF) beside the vector of a frozen language "
-        "model; null: 512 where there is one vector a text, 0: none",
+        "model, a quarter of the number of texts at most; null: 512 where there is one vector a "
+        "text, 0: none",
     )
     cache_folder: Path | None = Field(
         None, description="null: $TFREC_LLM_CACHE, else ~/.cache/tfrec_llm"

@@ -51,6 +51,8 @@ _MOST_STREAMED_TEST_CASES = 10_000
 _MOST_SCORES, _FEWEST_VALIDATION, _MOST_VALIDATION = 2 * 10**8, 500, 4000
 # Matrices that start from zero bear more than weights that are good already.
 _ENCODER_LEARNING_RATES = {"frozen": 2e-5, "lora": 2e-4, "last_layers": 2e-5, "full": 2e-5}
+# Of the number of texts: with as many columns as texts, words would tell each by heart.
+_MOST_WORD_COLUMNS = 0.25
 
 
 @dataclass(frozen=True)
@@ -189,9 +191,8 @@ def build_encoder(
     if encoder.kind == "sparse_coding":
         return SparseCodingEncoder.fit(model, vectors, encoder.dim, seed)
     try:
-        words = WordEncoder.fit(
-            "tfidf", texts, encoder.num_words, encoder.words_beside, seed, **cleaning
-        )
+        columns = min(encoder.words_beside, max(1, int(_MOST_WORD_COLUMNS * len(texts))))
+        words = WordEncoder.fit("tfidf", texts, encoder.num_words, columns, seed, **cleaning)
     except EncoderError:
         if encoder.word_columns is None:  # no text holds a word: the language model is all
             return model
