@@ -183,6 +183,15 @@ def test_a_training_that_ended_before_its_first_epoch_keeps_its_settings(
         train(shop_config("towers.embedding_dim=4"), tmp_path / "run", resume=True)
 
 
+def test_a_training_does_not_go_on_with_other_features(shop_config: Config, tmp_path: Path) -> None:
+    with pytest.raises(Killed):
+        train(shop_config(), tmp_path / "run", progress=KilledAt("choose start", 2))
+    begun = tmp_path / "run" / "checkpoints" / "fingerprint.json"
+    begun.write_text(json.dumps({**json.loads(begun.read_text()), "encoder": "0" * 64}))
+    with pytest.raises(CheckpointError, match="began with other features of the texts"):
+        train(shop_config(), tmp_path / "run", resume=True)
+
+
 @pytest.mark.slow
 def test_settings_that_shape_no_weight_may_change_on_the_way(
     shop_config: Config, tmp_path: Path

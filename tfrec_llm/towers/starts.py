@@ -162,6 +162,32 @@ def near_pairs(
     return (total + total.T).tocsr()
 
 
+def click_vectors(
+    factors: ClickFactors, text_features: np.ndarray, power: float = 0.25
+) -> np.ndarray:
+    """Returns the collaborative vector of each item, foretold by its text where it has no clicks.
+
+    Args:
+        factors: `ClickFactors` of the training histories.
+        text_features: float32 `(num_items, feature_dim)`, as a text encoder gives them.
+        power: float in [0, 1], eigenvalues count with this power.
+
+    Returns: float64 `(num_items, num_factors)`, rows of unit length.
+
+    Example:
+        >>> factors = factorise_clicks([np.array([0, 1])], 3, num_factors=2)
+        >>> np.linalg.norm(click_vectors(factors, np.eye(3, 8)), axis=1).round(2).tolist()
+        [1.0, 1.0, 1.0]
+    """
+    collaborative = _unit_rows(factors.vectors * factors.values**power)
+    clicked = factors.num_clicks > 0
+    if clicked.all() or not clicked.any():
+        return collaborative
+    centred = _centred(text_features)[0]
+    kernel, bias = _ridge(centred, collaborative, _weights(factors))
+    return np.where(clicked[:, None], collaborative, _unit_rows(centred @ kernel + bias))
+
+
 def start_item_tower(
     factors: ClickFactors,
     text_features: np.ndarray,
@@ -169,6 +195,7 @@ def start_item_tower(
     *,
     text_share: float = 0.2,
     power: float = 0.25,
+    collaborative: np.ndarray | None = None,
 ) -> ItemTowerStart:
     """Computes the start of an item tower from click factors and text features.
 
@@ -181,6 +208,7 @@ def start_item_tower(
             every item is zero, and items without clicks start at zero.
         power: float in [0, 1], eigenvalues count with this power: 0 takes all factors alike, 0.5
             gives the co-occurrences back.
+        collaborative: what `click_vectors` gives for this power, where it is known already.
 
     Returns: `ItemTowerStart`.
 
@@ -190,21 +218,15 @@ def start_item_tower(
         >>> start.kernel.shape, start.id_table[2].tolist()
         ((8, 2), [0.0, 0.0])
     """
-    unit = _unit_rows(np.asarray(text_features, dtype=np.float64))
-    centre = unit.mean(axis=0)
-    centred = unit - centre
+    centred, centre = _centred(text_features)
     clicked = factors.num_clicks > 0
     if not tells_texts_apart(text_features):
         return _start_without_text(factors, centre, embedding_dim, power)
-    weights = np.minimum(factors.num_clicks, _MAX_WEIGHT).astype(np.float64)
-    collaborative = _unit_rows(factors.vectors * factors.values**power)
-    if clicked.any():
-        # What clicks do not say of an item, its text foretells.
-        foretold = _ridge(centred, collaborative, weights)
-        guessed = centred @ foretold[0] + foretold[1]
-        collaborative = np.where(clicked[:, None], collaborative, _unit_rows(guessed))
-    else:
-        text_share, weights = 1.0, np.ones(len(unit))
+    weights = _weights(factors)
+    if collaborative is None:
+        collaborative = click_vectors(factors, text_features, power)
+    if not clicked.any():
+        text_share, weights = 1.0, np.ones(len(centred))
     joined = np.hstack(
         [np.sqrt(1.0 - text_share) * collaborative, np.sqrt(text_share) * _unit_rows(centred)]
     )
@@ -249,6 +271,18 @@ def _start_without_text(
         bias=np.zeros(embedding_dim, np.float32),
         id_table=np.where(factors.num_clicks[:, None] > 0, targets, 0.0).astype(np.float32),
     )
+
+
+def _weights(factors: ClickFactors) -> np.ndarray:
+    """Returns how much an item counts in a regression on the texts."""
+    return np.asarray(np.minimum(factors.num_clicks, _MAX_WEIGHT), np.float64)
+
+
+def _centred(text_features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns features as `TextProjection` sees them, and their centre."""
+    unit = _unit_rows(np.asarray(text_features, dtype=np.float64))
+    centre = unit.mean(axis=0)
+    return unit - centre, centre
 
 
 def _ridge(

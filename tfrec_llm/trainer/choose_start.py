@@ -74,9 +74,8 @@ def choose_start(
     best, settings = ChosenStart(None, None, -math.inf), (0.0, 0.0)
     if not tells_texts_apart(corpus_features):
         text_share = 0.0
-    grid = [
-        (s, p) for s in ((text_share,) if text_share is not None else TEXT_SHARES) for p in POWERS
-    ]
+    shares = (text_share,) if text_share is not None else TEXT_SHARES
+    grid = [(share, power) for power in POWERS for share in shares]
     for done, (share, power) in enumerate(grid, start=1):
         model.set_start(make_start(share, power))
         tried = ChosenStart(share, power, evaluate())

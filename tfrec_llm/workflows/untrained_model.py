@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 
 import numpy as np
@@ -22,9 +23,11 @@ from tfrec_llm.towers.starts import (
     MAX_GAP,
     ClickFactors,
     ItemTowerStart,
+    click_vectors,
     factorise_clicks,
     factorise_pairs,
     start_item_tower,
+    tells_texts_apart,
 )
 from tfrec_llm.trainer.choose_factor_start import (
     ChosenFactorStart,
@@ -213,11 +216,20 @@ def _item_tower_starts(
     factors = _click_factors(config, prepared, interactions, gap)
     features = model.pool_corpus(prepared.item_features)
 
+    @functools.lru_cache(maxsize=1)  # the shares of a power are tried one after the other
+    def collaborative(power: float) -> np.ndarray:
+        return click_vectors(factors, features, power)
+
     def make_start(share: float, power: float) -> ItemTowerStart:
         if transfer is not None:
             return transfer.item_tower_start(factors, features, text_share=share, power=power)
         return start_item_tower(
-            factors, features, config.towers.embedding_dim, text_share=share, power=power
+            factors,
+            features,
+            config.towers.embedding_dim,
+            text_share=share,
+            power=power,
+            collaborative=collaborative(power) if tells_texts_apart(features) else None,
         )
 
     return factors, features, make_start
