@@ -190,7 +190,7 @@ def test_there_is_nothing_to_evaluate_or_export_in_no_run(tmp_path: Path, fails:
     "file",
     [
         *("towers.safetensors", "items.parquet", "item_embeddings.npy", "sample_queries.npy"),
-        "encoder/model.weights.h5",
+        "encoder/language_model/model.weights.h5",
     ],
 )
 @pytest.mark.parametrize("harm", [flip_a_bit, Path.unlink])

@@ -209,8 +209,11 @@ def test_more_than_there_is_gives_all_but_the_history(shop_export: Path, answers
 
 
 def test_a_text_of_any_length_is_answered(shop_export: Path, answers: Answers) -> None:
+    # The language model reads its beginning, the words of the whole are counted.
     long = answers("recommend", shop_export, "--text", LONG_TEXT, "-k", 3)
-    assert long == answers("recommend", shop_export, "--text", LONG_TEXT[:600], "-k", 3)
+    short = answers("recommend", shop_export, "--text", LONG_TEXT[:600], "-k", 3)
+    assert [i["item_id"] for i in long] == [i["item_id"] for i in short]
+    assert [i["score"] for i in long] == pytest.approx([i["score"] for i in short], abs=1e-3)
 
 
 def test_where_no_item_is_left_the_list_is_empty(shop_export: Path, answers: Answers) -> None:
