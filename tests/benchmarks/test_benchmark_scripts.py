@@ -42,7 +42,7 @@ def test_every_cell_of_both_benchmarks_has_its_own_name_and_a_sound_configuratio
     of_ablation = ablation.make_cells(["movielens"], list(ablation.PROTOCOLS), 7, factors)
     unique = {cell.name: cell for cell in of_ablation.values()}
     assert len({cell.name for cell in made}) == len(made) == 2 * 2 * 2 * 6
-    assert len(unique) == 2 * (1 + 2 + 9 + 1 + 6 + 3 + 2 + 6)
+    assert len(unique) == 2 * (1 + 2 + 9 + 1 + 7 + 3 + 2 + 6)
     for cell in [*made, *unique.values()]:
         assert cell.load().train.seed in (7, 8)
         assert "/" not in cell.name
