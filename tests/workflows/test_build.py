@@ -39,7 +39,7 @@ def test_each_item_has_the_features_of_its_text(
 
 
 def test_words_stand_beside_a_frozen_language_model_alone(
-    prepared: Prepared, shop_config: Callable[..., RunConfig], tmp_path: Path
+    prepared: Prepared, shop_config: Callable[..., RunConfig]
 ) -> None:
     assert isinstance(prepared.encoder, WordsBesideEncoder)
     texts = prepared.catalogue.texts

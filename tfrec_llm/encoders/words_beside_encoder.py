@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from sklearn.preprocessing import normalize
 
 from tfrec_llm.encoders.encoder import Encoder
 from tfrec_llm.encoders.encoder_folder import new_encoder_folder, read_encoder_folder
@@ -106,7 +107,7 @@ class WordsBesideEncoder(tf.Module):
         """
         centres, scales = [], []
         for part in (vectors, words.encode(list(texts))):
-            unit = _unit_rows(np.asarray(part, np.float64))
+            unit = normalize(np.asarray(part, np.float64))
             said = unit[np.any(unit != 0.0, axis=1)]
             centre = said.mean(axis=0) if len(said) else np.zeros(unit.shape[1])
             length = np.linalg.norm(said - centre, axis=1).mean() if len(said) else 0.0
@@ -238,8 +239,3 @@ def _standardised(vectors: Any, centre: Any, scale: Any) -> Any:
     says_something = tf.reduce_any(vectors != 0.0, axis=1, keepdims=True)
     unit = tf.math.l2_normalize(vectors, axis=1)
     return tf.where(says_something, (unit - centre) * scale, 0.0)
-
-
-def _unit_rows(vectors: np.ndarray) -> np.ndarray:
-    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return vectors / np.where(norms > 1e-12, norms, 1.0)
