@@ -23,7 +23,9 @@ def test_a_configuration_takes_the_preset_for_its_chinese_texts(tmp_path, shop_c
     summary = pretrain_encoder(path, out=out, text_columns=["text"], **TINY)
     assert summary["texts"] + summary["held_out_texts"] == len(TEXTS)
     assert json.loads((out / "pretraining.json").read_text())["epochs"]
-    config = shop_config(f"encoder.preset_zh={json.dumps(str(out))}", "text.max_tokens=8")
+    config = shop_config(
+        f"encoder.preset_zh={json.dumps(str(out))}", "text.max_tokens=8", "encoder.word_columns=0"
+    )
     encoder = build_encoder(config, ["war", "三体"])
     features = encoder.encode(["war", "三体"])
     assert features.shape == (2, 16 + 8)

@@ -23,11 +23,10 @@ import io
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from tfrec_llm.encoders.words_beside_encoder import WordsBesideEncoder
 from tfrec_llm.errors import CorruptFileError, UsageError
 from tfrec_llm.files import atomic_file, locked
 from tfrec_llm.progress import Progress, Silent
@@ -55,6 +54,19 @@ class Encoder(Protocol):
         self, texts: list[str], *, batch_size: int = 32, progress: Progress | None = None
     ) -> np.ndarray:
         """Returns float32 `(n, dim)`, or float16 `(n, tokens, dim)`."""
+
+
+@runtime_checkable
+class AroundLanguageModel(Protocol):
+    """An encoder that makes its vectors of those of a language model, and of texts in no time.
+
+    What `WordsBesideEncoder` is: the cache keeps the vectors of its language model.
+    """
+
+    language_model: Encoder
+
+    def beside(self, vectors: np.ndarray, texts: Sequence[str]) -> np.ndarray:
+        """Returns float32 `(n, dim)` of the language model's vectors of the same texts."""
 
 
 class FeatureCache:
@@ -103,7 +115,7 @@ class FeatureCache:
             cannot be written.
         """
         progress = progress or Silent()
-        if isinstance(encoder, WordsBesideEncoder):  # its language model is what takes long
+        if isinstance(encoder, AroundLanguageModel):
             vectors = self.features(
                 encoder.language_model, texts, batch_size=batch_size, progress=progress
             )
