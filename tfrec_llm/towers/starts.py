@@ -21,7 +21,8 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse as sp
 from scipy.sparse.linalg import eigsh
-from sklearn.linear_model import RidgeCV
+
+from tfrec_llm.towers.ridge import ridge_regression
 
 _MAX_WEIGHT = 20.0
 _POPULARITY_EXPONENT = 0.25
@@ -184,7 +185,7 @@ def click_vectors(
     if clicked.all() or not clicked.any():
         return collaborative
     centred = _centred(text_features)[0]
-    kernel, bias = _ridge(centred, collaborative, _weights(factors))
+    kernel, bias = ridge_regression(centred, collaborative, _weights(factors))
     return np.where(clicked[:, None], collaborative, _unit_rows(centred @ kernel + bias))
 
 
@@ -234,7 +235,7 @@ def start_item_tower(
     # Entries of about 1: the towers bring vectors to unit length anyway, and an optimiser whose
     # steps have one size for all weights would otherwise wipe the start out.
     targets *= np.sqrt(embedding_dim)
-    kernel, bias = _ridge(centred, targets, weights)
+    kernel, bias = ridge_regression(centred, targets, weights)
     id_table = np.where(clicked[:, None], targets - (centred @ kernel + bias), 0.0)
     return ItemTowerStart(
         centre=centre.astype(np.float32),
@@ -283,20 +284,6 @@ def _centred(text_features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     unit = _unit_rows(np.asarray(text_features, dtype=np.float64))
     centre = unit.mean(axis=0)
     return unit - centre, centre
-
-
-def _ridge(
-    features: np.ndarray, targets: np.ndarray, weights: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the kernel and bias of a weighted ridge regression, its strength chosen within."""
-    rows = weights > 0
-    if rows.sum() < 2:  # no line through one point: every text foretells that point
-        return np.zeros((features.shape[1], targets.shape[1])), targets[rows].sum(axis=0)
-    model = RidgeCV(alphas=np.logspace(-3, 3, 13))
-    model.fit(features[rows], targets[rows], sample_weight=weights[rows])
-    num_targets = targets.shape[1]
-    kernel = np.reshape(model.coef_, (num_targets, features.shape[1])).T
-    return kernel, np.broadcast_to(model.intercept_, (num_targets,))
 
 
 def _rotation(vectors: np.ndarray, weights: np.ndarray, num_directions: int) -> np.ndarray:

@@ -14,11 +14,11 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from sklearn.linear_model import RidgeCV
 
 from tfrec_llm.baselines.implicit_package import implicit_module, one_blas_thread
 from tfrec_llm.baselines.interactions import Interactions
 from tfrec_llm.models.factor_start import FactorStart
+from tfrec_llm.towers.ridge import ridge_regression
 
 _ITERATIONS = 15
 _MIN_ENTRY = 1e-6
@@ -76,7 +76,7 @@ def als_start(
     targets = items * item_scale
 
     centred, centre = _centred(text_features)
-    kernel, bias = _ridge(centred[clicked], targets[clicked])
+    kernel, bias = _regression(centred[clicked], targets[clicked])
     id_table = np.where(clicked[:, None], targets - (centred @ kernel + bias), 0.0)
     mean_square = float(np.square(items).sum()) / embedding_dim
     return FactorStart(
@@ -133,11 +133,9 @@ def _centred(text_features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return unit - centre, centre
 
 
-def _ridge(features: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the kernel and bias of a ridge regression, its strength chosen within."""
-    num_features, num_targets = features.shape[1], targets.shape[1]
-    if len(features) < 2 or np.abs(features).max() < _MIN_ENTRY:  # no line: no text says anything
-        return np.zeros((num_features, num_targets)), np.zeros(num_targets)
-    model = RidgeCV(alphas=np.logspace(-3, 3, 13)).fit(features, targets)
-    kernel = np.reshape(model.coef_, (num_targets, num_features)).T
-    return kernel, np.broadcast_to(model.intercept_, (num_targets,))
+def _regression(features: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the kernel and bias of a ridge regression, zeros where no text says anything."""
+    if len(features) < 2 or np.abs(features).max() < _MIN_ENTRY:
+        num_targets = targets.shape[1]
+        return np.zeros((features.shape[1], num_targets)), np.zeros(num_targets)
+    return ridge_regression(features, targets)
