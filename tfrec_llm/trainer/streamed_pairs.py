@@ -12,7 +12,7 @@ _BATCH_USERS = 16_384
 # A sum of sparse matrices, its transpose and the sum of both, 16 bytes an entry.
 _BYTES_A_PAIR = 64
 # What the closed-form start holds of each item, in columns of float64.
-_COPIES_OF_FACTORS, _COPIES_OF_FEATURES = 9, 6
+_COPIES_OF_FACTORS, _COPIES_OF_FEATURES = 7, 3
 
 
 def affordable_gap(
