@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tfrec_llm.data.queries import Queries
+from tfrec_llm.prior.item_prior import PriorParts, PriorWeights
 from tfrec_llm.trainer.choose_neighbours import (
     _best_for_new_items,
     _Cases,
@@ -118,3 +119,38 @@ def test_where_every_place_costs_too_much_the_cheapest_is_taken() -> None:
 
 def test_without_a_hit_to_lose_nothing_costs() -> None:
     assert _best_for_new_items([_trial(1.0, 0.0, 0.0, 0.0)], 0.0).weight == 1.0
+
+
+def _blind(is_new: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
+    """Vectors that say next to nothing: the same for everybody, items nearly alike."""
+    noise = np.random.default_rng(4).normal(size=(NUM_ITEMS, 1)).astype(np.float32)
+    return np.ones((NUM_PAIRS, 1), np.float32), 0.01 * noise
+
+
+def test_items_that_come_late_gain_where_the_next_item_is_one_of_them() -> None:
+    parts = PriorParts.from_histories(_histories(), NUM_ITEMS)  # the odd ones come late
+    chosen = choose_neighbours(
+        _queries(), _histories(), _texts(), _blind, num_neighbours=0, prior_parts=parts
+    )
+    assert chosen.prior.lateness > 0.0
+    assert chosen.settings.weight == chosen.settings.new_weight == 0.0
+    assert chosen.validation_ndcg > chosen.validation_ndcg_without
+
+
+def test_what_is_popular_loses_where_the_next_item_is_rare() -> None:
+    popular = [np.array([2 * pair]) for pair in range(NUM_PAIRS)] * 20
+    parts = PriorParts.from_histories(_histories() + popular, NUM_ITEMS, ordered=False)
+    chosen = choose_neighbours(
+        _queries(), _histories(), _texts(), _blind, num_neighbours=0, prior_parts=parts
+    )
+    assert chosen.prior.popularity < 0.0 == chosen.prior.lateness
+
+
+def test_a_prior_that_brings_nothing_is_left_out() -> None:
+    def embed(is_new: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
+        items = np.eye(NUM_ITEMS, dtype=np.float32)
+        return items[1::2], items
+
+    parts = PriorParts.from_histories(_histories(), NUM_ITEMS)
+    chosen = choose_neighbours(_queries(), _histories(), _texts(), embed, prior_parts=parts)
+    assert chosen.prior == PriorWeights()

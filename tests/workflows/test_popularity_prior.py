@@ -22,7 +22,7 @@ from tfrec_llm.workflows.train import train
 @pytest.fixture(scope="module")
 def run(shop_config: Any, tmp_path_factory: Any) -> Path:
     folder: Path = tmp_path_factory.mktemp("prior") / "run"
-    train(shop_config("towers.popularity_prior=true", "towers.history=mean"), folder)
+    train(shop_config("towers.history=mean"), folder)
     return folder
 
 
@@ -65,7 +65,7 @@ def test_without_it_the_items_have_the_same_vectors_and_no_prior(
 @pytest.mark.slow
 def test_the_share_stands_on_the_card(exports: list[LoadedRecommender]) -> None:
     whole, without = ((e.folder / "model_card.md").read_text() for e in exports[:2])
-    assert "popularity_prior: 0 of what was learned" in without
+    assert "popularity_prior: 0 of what was chosen" in without
     assert "popularity_prior" not in whole
 
 
@@ -87,19 +87,18 @@ def test_the_evaluation_ranks_with_it(run: Path) -> None:
     assert 0.0 <= evaluate(run)["models"]["two_tower"]["all"]["ndcg@10"] <= 1.0
 
 
-def test_a_run_that_learned_none_cannot_serve_less_of_it(
-    trained_shop: Path, tmp_path: Path
-) -> None:
+def test_a_run_without_one_cannot_serve_less_of_it(shop_config: Any, tmp_path: Path) -> None:
+    settings = ["towers.popularity_prior=false", "towers.history=mean", "train.epochs=1"]
+    train(shop_config(*settings), tmp_path / "run")
     with pytest.raises(UsageError, match=r"towers\.popularity_prior: true"):
-        export(trained_shop, tmp_path / "export", popularity_prior=0.5)
+        export(tmp_path / "run", tmp_path / "export", popularity_prior=0.5)
 
 
 @pytest.mark.parametrize(
     ("overrides", "told"),
     [
-        (["towers.popularity_prior=true", "model.kind=matrix_factorisation"], "any length"),
-        (["towers.popularity_prior=true", "towers.item_ids=false"], "learned with the ids"),
-        (["index.popularity_prior=0.5"], "set that to true"),
+        (["towers.popularity_prior=false", "index.popularity_prior=0.5"], "set that to true"),
+        (["model.kind=matrix_factorisation", "index.popularity_prior=0.5"], "two towers"),
     ],
 )
 def test_settings_that_do_not_go_together_are_refused(

@@ -201,9 +201,9 @@ class TowersSection(Section):
         8.0, gt=0.0, description="how many times as fast as the rest the ids of two towers learn"
     )
     popularity_prior: bool = Field(
-        False,
-        description="one learned number an item, for being popular; index.popularity_prior says "
-        "how much of it is served",
+        True,
+        description="one number an item beside two towers, for being popular and taken late, with "
+        "weights chosen on validation; index.popularity_prior says how much of it is served",
     )
     dropout: Share = 0.3
     text_start_share: Annotated[float, Field(ge=0.0, le=1.0)] | None = Field(
@@ -420,21 +420,12 @@ class RunConfig(Section):
         return self
 
     @model_validator(mode="after")
-    def _prior_can_be_learned_and_served(self) -> RunConfig:
-        if self.towers.popularity_prior:
-            if self.model.kind != "two_tower":
-                raise ValueError(
-                    f"model.kind `{self.model.kind}` has no towers.popularity_prior, its vectors "
-                    "may have any length; leave it out, or use model.kind two_tower"
-                )
-            if not self.towers.item_ids:
-                raise ValueError(
-                    "towers.popularity_prior is learned with the ids: set towers.item_ids to true"
-                )
-        elif self.index.popularity_prior != 1.0:
+    def _prior_that_is_scaled_is_there(self) -> RunConfig:
+        without = not self.towers.popularity_prior or self.model.kind != "two_tower"
+        if without and self.index.popularity_prior != 1.0:
             raise ValueError(
-                "index.popularity_prior scales what is learned with towers.popularity_prior: set "
-                "that to true, or leave index.popularity_prior at 1"
+                "index.popularity_prior scales what two towers have with towers.popularity_prior: "
+                "set that to true, or leave index.popularity_prior at 1"
             )
         return self
 

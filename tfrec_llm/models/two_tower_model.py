@@ -28,8 +28,9 @@ _UNTIMED_DRAW = 100  # its number among the draws of a step
 class TwoTowerModel(keras.Model):
     """Embeds users and items in one space where a dot product says how well they fit.
 
-    With a prior of popularity an item has one column more, and a user ends in 1 there; an item
-    as a query, whose likes are asked for, ends in 0, see `similarity_mask`.
+    With a prior an item has one column more, and a user with a history ends in 1 there; who is
+    known by a text alone asks for what that means and ends in 0, as an item does whose likes are
+    asked for, see `similarity_mask`. The prior is set, not trained, see `prior.item_prior`.
 
     Args:
         item_tower: `ItemTower`.
@@ -38,6 +39,7 @@ class TwoTowerModel(keras.Model):
         temperature: float > 0, divides the scores in the loss. Defaults to 0.1.
         learn_temperature: bool. Defaults to True.
         task_options: further arguments of `RetrievalTask`: which negatives count. Defaults to none.
+        num_priors: int, items that have a prior; 0 for a model without one. Defaults to 0.
         gradient_cache_rows: int ≥ 1, items that a training step embeds at a time, see
             `chunked_with_recompute`; the step then needs the memory of so many. Defaults to None,
             all at once.
@@ -63,6 +65,7 @@ class TwoTowerModel(keras.Model):
         learn_temperature: bool = True,
         task_options: Mapping[str, Any] | None = None,
         gradient_cache_rows: int | None = None,
+        num_priors: int = 0,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -74,16 +77,24 @@ class TwoTowerModel(keras.Model):
         self.item_tower = item_tower
         self.user_tower = user_tower
         self.feature_dim = feature_dim
-        self.embedding_dim = item_tower.output_dim
+        self.num_priors = num_priors
+        self.embedding_dim = item_tower.embedding_dim + int(num_priors > 0)
         self.gradient_cache_rows = gradient_cache_rows
         self.task = RetrievalTask(
             temperature, learn_temperature, **(task_options or {}), name="task"
         )
         self.item_tower.build((None, feature_dim))
         self.user_tower.build((None, None, item_tower.embedding_dim))
-        self.task.build((None, self.embedding_dim))
+        self.task.build((None, item_tower.embedding_dim))
         self.new_item_scale = self.add_weight(
             shape=(), initializer="ones", trainable=False, name="new_item_scale"
+        )
+        self.item_prior = (
+            self.add_weight(
+                shape=(num_priors,), initializer="zeros", trainable=False, name="item_prior"
+            )
+            if num_priors
+            else None
         )
         self.built = True
 
@@ -116,15 +127,12 @@ class TwoTowerModel(keras.Model):
         """Sets the item tower to a start computed by `towers.starts`."""
         self.item_tower.text_projection.set_start(start.centre, start.kernel, start.bias)
         if self.item_tower.id_embedding is not None:
-            prior = self.embedding_dim - self.item_tower.embedding_dim  # starts from nothing
-            ids = np.pad(start.id_table, [(0, 0), (0, prior)])
-            self.item_tower.id_embedding.set_vectors(ids)
+            self.item_tower.id_embedding.set_vectors(start.id_table)
 
     def scale_prior(self, share: float) -> None:
-        """Keeps that share, in [0, 1], of what items have for being popular."""
-        if self.item_tower.id_embedding is not None:
-            table = self.item_tower.id_embedding.table
-            table.assign(table.value * np.where(self.similarity_mask > 0, 1.0, share))
+        """Keeps that share, in [0, 1], of the prior of all items."""
+        if self.item_prior is not None:
+            self.item_prior.assign(self.item_prior.value * share)
 
     def embed_items(self, text_features: Any, item_numbers: Any) -> Any:
         """Embeds items, in the graph or eagerly.
@@ -134,12 +142,17 @@ class TwoTowerModel(keras.Model):
             item_numbers: int32 `(num_items,)`, -1 for an item without a learned id.
 
         Returns: float32 `(num_items, embedding_dim)`, vectors of length 1, and the prior behind
-            them if there is one; those of items without a learned id have the length
+            them if there is one; those of items without a learned id have no prior and the length
             `new_item_scale`, with which they are shown as often as they are wanted.
         """
-        is_new = tf.cast(tf.convert_to_tensor(item_numbers) < 0, tf.float32)
+        item_numbers = tf.convert_to_tensor(item_numbers)
+        is_new = tf.cast(item_numbers < 0, tf.float32)
         scale = 1.0 + is_new * (self.new_item_scale.value - 1.0)
-        return self.item_tower(text_features, item_numbers) * scale[:, None]
+        vectors = self.item_tower(text_features, item_numbers) * scale[:, None]
+        if self.item_prior is None:
+            return vectors
+        prior = tf.gather(self.item_prior.value, tf.maximum(item_numbers, 0)) * (1.0 - is_new)
+        return tf.concat([vectors, prior[:, None]], axis=1)
 
     def embed_users(
         self,
@@ -160,12 +173,15 @@ class TwoTowerModel(keras.Model):
                 `time_gaps`; None: all are unknown.
 
         Returns: float32 `(batch, embedding_dim)`, vectors of length 1, or zeros for nothing known;
-            they end in 1 where items have a prior.
+            where items have a prior, 1 follows for a user with a history, 0 for another.
         """
         text_embeddings = self.item_tower.embed_text(text_features)
         history = history_embeddings[..., : self.item_tower.embedding_dim]
         queries = self.user_tower(history, history_mask, text_embeddings, text_mask, gaps)
-        return self._asking_for_the_prior(queries, 1.0)
+        if self.item_prior is None:
+            return queries
+        has_history = tf.reduce_any(tf.cast(history_mask, tf.bool), axis=1, keepdims=True)
+        return tf.concat([queries, tf.cast(has_history, queries.dtype)], axis=1)
 
     def embed_corpus(
         self, text_features: np.ndarray, is_new: np.ndarray | None = None, batch_size: int = 4096
@@ -249,9 +265,8 @@ class TwoTowerModel(keras.Model):
         rows = variant_rows(tf.maximum(numbers, 0), corpus, num_items, batch["seed"])
         embeddings = self._embed_for_training(corpus, rows, numbers, part)
         num_inputs = tf.size(inputs)
-        vectors = embeddings[:, : self.item_tower.embedding_dim]
         places_of_inputs = tf.reshape(index[:num_inputs], tf.shape(inputs))
-        history = tf.gather(vectors, part.rows(places_of_inputs))
+        history = tf.gather(embeddings, part.rows(places_of_inputs))
 
         gaps = batch.get("gaps")
         if gaps is not None:
@@ -275,7 +290,7 @@ class TwoTowerModel(keras.Model):
             axis=0,
         )
         loss = self.task(
-            query_embeddings=self._asking_for_the_prior(tf.gather_nd(queries, own_places), 1.0),
+            query_embeddings=tf.gather_nd(queries, own_places),
             candidate_embeddings=tf.boolean_mask(candidate_embeddings, is_candidate),
             candidate_ids=tf.boolean_mask(candidates, is_candidate),
             query_owners=tf.cast(places[:, 0], tf.int32),
@@ -309,11 +324,6 @@ class TwoTowerModel(keras.Model):
 
         function = embed if self.gradient_cache_rows is None else embed_in_chunks
         return part.embed(function, [rows, item_numbers])
-
-    def _asking_for_the_prior(self, queries: Any, weight: float) -> Any:
-        """Appends what a query multiplies the prior of an item with, if items have one."""
-        prior = self.embedding_dim - self.item_tower.embedding_dim
-        return tf.pad(queries, [[0, 0], [0, prior]], constant_values=weight)
 
     def text_search_loss(
         self,
@@ -349,7 +359,6 @@ class TwoTowerModel(keras.Model):
             features = self.item_tower.pool_text(features, training=True)
         features = _with_some_hidden(features, num_queries, seed, part)
         texts = unit_length(self.item_tower.embed_text(features, training=True))
-        texts = self._asking_for_the_prior(texts, 0.0)
         uniform = tf.fill([corpus_size], 1.0 / corpus_size)
         # An item is what its own text asks for, and no other is: these negatives are no guesses.
         return self.task(

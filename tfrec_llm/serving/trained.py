@@ -144,7 +144,7 @@ class TrainedModel:
         )
 
     def with_prior(self, share: float) -> TrainedModel:
-        """Returns the same with a share of its popularity prior, without training.
+        """Returns the same with a share of its prior, without training.
 
         Args:
             share: float in [0, 1]; 0 switches the prior off.
@@ -155,9 +155,9 @@ class TrainedModel:
         """
         if share == 1.0:
             return self
-        if not (isinstance(self.model, TwoTowerModel) and self.model.item_tower.popularity_prior):
+        if not (isinstance(self.model, TwoTowerModel) and self.model.num_priors):
             raise UsageError(
-                "This model learned no popularity prior that could be scaled. Train it with "
+                "This model has no popularity prior that could be scaled. Train it with "
                 "`towers.popularity_prior: true`, or leave `index.popularity_prior` at 1."
             )
         model = _copy(self.model)
@@ -218,6 +218,7 @@ def _architecture(model: TwoTowerModel | MatrixFactorisation) -> dict[str, Any]:
         "item_tower": _arguments(model.item_tower),
         "user_tower": _arguments(model.user_tower),
         "feature_dim": model.feature_dim,
+        "num_priors": model.num_priors,
     }
 
 
@@ -225,7 +226,9 @@ def _build(about: dict[str, Any]) -> TwoTowerModel | MatrixFactorisation:
     if about.get("kind") == MatrixFactorisation.kind:
         return MatrixFactorisation(**about["matrix_factorisation"])
     item_tower, user_tower = ItemTower(**about["item_tower"]), UserTower(**about["user_tower"])
-    return TwoTowerModel(item_tower, user_tower, int(about["feature_dim"]))
+    return TwoTowerModel(
+        item_tower, user_tower, int(about["feature_dim"]), num_priors=int(about["num_priors"])
+    )
 
 
 def _arguments(layer: keras.layers.Layer) -> dict[str, Any]:

@@ -14,14 +14,10 @@ from tfrec_llm.towers.unit_length import unit_length
 
 @keras.saving.register_keras_serializable(package="tfrec_llm")
 class ItemTower(keras.layers.Layer):
-    """Embeds an item as unit(text part + id part), and says how popular it is if asked to.
+    """Embeds an item as unit(text part + id part).
 
     The text part carries items that nobody has clicked; the id part adds what the text does not
     say about items that were. An unknown id falls back to the text. Masks are not used.
-
-    The prior is one learned number an item, kept as a last column behind the unit vector, where a
-    dot product with a query that ends in 1 adds it. It is dropped together with the id, so that 0,
-    which new items have, stays the level of an item of which nothing is known.
 
     Args:
         num_items: int, items with an id part; 0 for a tower of text alone.
@@ -34,7 +30,6 @@ class ItemTower(keras.layers.Layer):
         pooling: name of a pooling that is learned here, for features that are token vectors;
             "none" for features that are one vector a text. Defaults to "none".
         pooling_options: arguments of that pooling, JSON values. Defaults to none.
-        popularity_prior: bool, whether there is the column of the prior. Defaults to False.
         language_model: layer from tokens to one vector a text, which is trained along, see
             `FineTuning`. It is no part of the configuration: what is served reads the vectors of
             the tuned encoder. Defaults to none.
@@ -46,10 +41,7 @@ class ItemTower(keras.layers.Layer):
         item_numbers: int32 `(num_items,)`, negative for an item without a learned id.
         training: bool, whether drop-out is on.
 
-    Returns: float32 `(num_items, output_dim)`; the first `embedding_dim` columns have length 1, one
-        more holds the prior.
-
-    Raises: ValueError when a tower without ids is to learn a prior.
+    Returns: float32 `(num_items, embedding_dim)`, of length 1.
 
     Example:
         >>> tower = ItemTower(num_items=5, embedding_dim=4)
@@ -67,13 +59,10 @@ class ItemTower(keras.layers.Layer):
         seed: int = 0,
         pooling: str = "none",
         pooling_options: dict[str, Any] | None = None,
-        popularity_prior: bool = False,
         language_model: Any = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if popularity_prior and not num_items:
-            raise ValueError("A popularity prior is learned with the ids: give `num_items`.")
         self.num_items = num_items
         self.embedding_dim = embedding_dim
         self.item_id_dropout = item_id_dropout
@@ -82,22 +71,16 @@ class ItemTower(keras.layers.Layer):
         self.seed = seed
         self.pooling = pooling
         self.pooling_options = dict(pooling_options or {})
-        self.popularity_prior = popularity_prior
         self.text_pooling = (
             make_pooling(pooling, **self.pooling_options) if pooling != "none" else None
         )
         self.language_model = language_model
         self.text_projection = TextProjection(embedding_dim, dropout=dropout, name="text")
         self.id_embedding = (
-            IdEmbedding(num_items, self.output_dim, item_id_dropout, seed, item_id_rate, name="ids")
+            IdEmbedding(num_items, embedding_dim, item_id_dropout, seed, item_id_rate, name="ids")
             if num_items
             else None
         )
-
-    @property
-    def output_dim(self) -> int:
-        """Returns the width of the output: that of the vector, and 1 for a prior."""
-        return self.embedding_dim + int(self.popularity_prior)
 
     def build(self, text_features_shape: tuple[int | None, ...], *_: Any) -> None:
         """Makes the weights for features of the given width."""
@@ -126,11 +109,9 @@ class ItemTower(keras.layers.Layer):
     def call(self, text_features: Any, item_numbers: Any, training: bool = False) -> Any:
         """Embeds items."""
         vectors = self.embed_text(text_features, training=training)
-        if self.id_embedding is None:
-            return unit_length(vectors)
-        learned = self.id_embedding(item_numbers, training=training)
-        vectors = unit_length(vectors + learned[:, : self.embedding_dim])
-        return keras.ops.concatenate([vectors, learned[:, self.embedding_dim :]], axis=1)
+        if self.id_embedding is not None:
+            vectors = vectors + self.id_embedding(item_numbers, training=training)
+        return unit_length(vectors)
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor arguments."""
@@ -144,7 +125,6 @@ class ItemTower(keras.layers.Layer):
             "seed": self.seed,
             "pooling": self.pooling,
             "pooling_options": self.pooling_options,
-            "popularity_prior": self.popularity_prior,
         }
 
 

@@ -1,9 +1,10 @@
-"""How much neighbours count beside the towers, chosen on the validation set.
+"""How much neighbours and a prior count beside the towers, chosen on the validation set.
 
 In this order, each with what was chosen before:
 
 1. Old items: how fast a history fades, how strongly the regression of clicks is regularised, and
-   its weight; then the weight of the likeness by words.
+   its weight; then how much being taken late and being popular count, by turns; then the weight
+   of the likeness by words.
 2. New items: one item in ten is taken for new, that is, known by its text alone, in towers and
    neighbours. The likeness by words, at each of some sharpnesses, gets the weight that orders new
    items among themselves best.
@@ -29,11 +30,16 @@ from tfrec_llm.neighbours.find_neighbours import NeighbourSettings, unseen_items
 from tfrec_llm.neighbours.history_profile import history_profile
 from tfrec_llm.neighbours.item_regression import ItemRegression
 from tfrec_llm.neighbours.word_likeness import WordLikeness
+from tfrec_llm.prior.item_prior import PriorParts, PriorWeights
 from tfrec_llm.progress import Progress, Silent
 
 WEIGHTS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
 REGULARISATIONS = (10.0, 3.0, 30.0, 100.0)  # decays are compared at the first one
 DECAYS = (1.0, 0.8, 0.6)
+PRIOR_ROUNDS = 2
+# What is new at the end of the log is taken after it too; the other way round is no rule.
+LATENESS_WEIGHTS = (0.0, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1)
+POPULARITY_WEIGHTS = (0.0, -0.05, -0.02, -0.01, -0.005, 0.005, 0.01, 0.02, 0.05, 0.1)
 WORD_WEIGHTS = (0.1, 0.2, 0.5, 1.0, 2.0, 4.0, 8.0)
 NEW_WEIGHTS = (0.0, 0.1, 0.2, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
 # Never above 1: a request by text alone shall find new items as it finds the others.
@@ -50,12 +56,14 @@ class ChosenNeighbours:
 
     Attributes:
         settings: `NeighbourSettings`.
+        prior: `PriorWeights`.
         new_item_scale: float, length of the vectors of new items.
-        validation_ndcg: float, NDCG@100 with neighbours.
+        validation_ndcg: float, NDCG@100 with neighbours and prior.
         validation_ndcg_without: float, NDCG@100 of the towers alone.
     """
 
     settings: NeighbourSettings = field(default_factory=NeighbourSettings)
+    prior: PriorWeights = field(default_factory=PriorWeights)
     new_item_scale: float = 1.0
     validation_ndcg: float = 0.0
     validation_ndcg_without: float = 0.0
@@ -68,6 +76,7 @@ def choose_neighbours(
     embed: Callable[[np.ndarray, float], tuple[np.ndarray, np.ndarray]],
     *,
     num_neighbours: int = 100,
+    prior_parts: PriorParts | None = None,
     new_item_cost: float = 0.02,
     seed: int = 0,
     progress: Progress | None = None,
@@ -79,8 +88,10 @@ def choose_neighbours(
         histories: int arrays of item numbers, oldest first, what the users of training took.
         item_texts: num_items str.
         embed: bool `(num_items,)`, which items are known by their text alone, and the length of
-            their vectors → embeddings of users float32 `(n, dim)`, of items `(num_items, dim)`.
-        num_neighbours: int >= 1, kept of each item.
+            their vectors → embeddings of users float32 `(n, dim)`, of items `(num_items, dim)`,
+            without any prior.
+        num_neighbours: int >= 0, kept of each item; 0 chooses the prior alone.
+        prior_parts: what a prior can be made of; None leaves it out.
         new_item_cost: float in [0, 1), share of NDCG@100 that showing new items may cost.
         seed: int, of the items taken for new.
         progress: listener.
@@ -99,16 +110,28 @@ def choose_neighbours(
     users, items = embed(is_new, 1.0)
     products = users[rows] @ items.T
     without = cases.ndcg(products)
-    words = WordLikeness(item_texts)
-    by_words = words.pairs(~is_new, ~is_new, num_neighbours)
     best, settings, by_clicks = _by_clicks(
         cases, products, asked, histories, num_neighbours, progress
     )
     profile = history_profile(asked, num_items, settings.decay)
     from_clicks = (settings.weight * (profile @ by_clicks)).toarray()
+    prior_weights, prior = PriorWeights(), np.zeros(num_items, np.float32)
+    if prior_parts is not None:
+        best, prior_weights = _prior_weights(cases, products + from_clicks, prior_parts, best)
+        prior = prior_parts.prior(prior_weights)
+        progress.message(
+            f"prior: lateness {prior_weights.lateness:g}, popularity {prior_weights.popularity:g}, "
+            f"best NDCG@100 {best:.4f}"
+        )
+    if not num_neighbours:
+        return ChosenNeighbours(
+            prior=prior_weights, validation_ndcg=best, validation_ndcg_without=without
+        )
+    words = WordLikeness(item_texts)
+    by_words = words.pairs(~is_new, ~is_new, num_neighbours)
     from_words = (profile @ by_words).toarray()
     for weight in WORD_WEIGHTS:
-        reached = cases.ndcg(products + from_clicks + weight * from_words)
+        reached = cases.ndcg(products + from_clicks + prior + weight * from_words)
         if reached > best:
             best, settings = reached, replace(settings, word_weight=weight)
     progress.message(f"neighbours by words: best NDCG@100 {best:.4f}")
@@ -116,8 +139,9 @@ def choose_neighbours(
     taken = is_new | (np.random.default_rng(seed).random(num_items) < NEW_SHARE)
     old = sparse.diags((~taken).astype(np.float32))
     between_old = settings.weight * by_clicks + settings.word_weight * by_words
-    from_known = (profile @ between_old).toarray()
-    from_old = (profile @ old @ between_old @ old).toarray()
+    prior_of_old = np.where(taken, np.float32(0.0), prior)
+    from_known = (profile @ between_old).toarray() + prior
+    from_old = (profile @ old @ between_old @ old).toarray() + prior_of_old
     is_target_new = taken[cases.targets]
     taken_pairs = words.new_pairs(taken, num_neighbours)
     new_pairs = words.new_pairs(is_new, num_neighbours)
@@ -161,6 +185,7 @@ def choose_neighbours(
     )
     return ChosenNeighbours(
         settings=replace(settings, new_weight=trial.weight, sharpness=trial.sharpness),
+        prior=prior_weights,
         new_item_scale=trial.scale,
         validation_ndcg=best,
         validation_ndcg_without=without,
@@ -198,7 +223,7 @@ def _by_clicks(
             f"best NDCG@100 {best:.4f}"
         )
 
-    for decay in DECAYS:
+    for decay in DECAYS if num_neighbours else ():
         regression = ItemRegression(
             histories, num_items, decay=decay, num_neighbours=num_neighbours
         )
@@ -207,6 +232,24 @@ def _by_clicks(
         for regularisation in REGULARISATIONS[1:]:
             weigh(of_best, settings.decay, regularisation)
     return best, settings, by_clicks
+
+
+def _prior_weights(
+    cases: _Cases, scores: np.ndarray, parts: PriorParts, best: float
+) -> tuple[float, PriorWeights]:
+    """Returns the best NDCG and its weights, found by turns; no prior if that is best."""
+    weights = PriorWeights()
+    grids = {"lateness": LATENESS_WEIGHTS, "popularity": POPULARITY_WEIGHTS}
+    for _ in range(PRIOR_ROUNDS):
+        for name, grid in grids.items():
+            if not getattr(parts, name).any():
+                continue
+            for weight in grid:
+                tried = replace(weights, **{name: weight})
+                reached = cases.ndcg(scores + parts.prior(tried))
+                if reached > best:
+                    best, weights = reached, tried
+    return best, weights
 
 
 @dataclass(frozen=True)

@@ -124,7 +124,7 @@ def _architecture(model: TwoTowerModel) -> dict[str, Any]:
     user_tower = model.user_tower.get_config()
     return {
         "the width of the features": model.feature_dim,
-        "embedding_dim": model.embedding_dim,
+        "embedding_dim": model.item_tower.embedding_dim,
         "pooling": model.item_tower.pooling,
         **{name: user_tower[name] for name in _SHAPING},
         "the shape of the weights": [tuple(v.shape) for v in _variables(model)],

@@ -457,7 +457,6 @@ def build_model(
             item_id_rate=towers.item_id_rate,
             dropout=towers.dropout,
             seed=child_seed(config.train.seed, "item id dropout"),
-            popularity_prior=towers.popularity_prior,
             language_model=language_model,
             **_pooling(config, encoder),
         ),
@@ -481,6 +480,7 @@ def build_model(
             "debias_share": config.train.debias_share,
         },
         gradient_cache_rows=config.train.gradient_cache_rows,
+        num_priors=num_items if towers.popularity_prior else 0,
     )
 
 

@@ -39,7 +39,7 @@ def export(
         serve_on: `stock` or `scann`, the server that `auto` chooses for; None for that of the
             configuration.
         max_k: int, the most items of an answer; None for that of the configuration.
-        popularity_prior: float in [0, 1], share of the learned prior that is served; None for that
+        popularity_prior: float in [0, 1], share of the chosen prior that is served; None for that
             of the configuration.
         progress: listener.
 
@@ -99,7 +99,7 @@ def export_trained(
     }
     if settings.popularity_prior != 1.0:
         card["popularity_prior"] = (
-            f"{settings.popularity_prior:g} of what was learned; test figures were measured with 1"
+            f"{settings.popularity_prior:g} of what was chosen; test figures were measured with 1"
         )
     if metrics is not None:
         card["test_figures"] = {

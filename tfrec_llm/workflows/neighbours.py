@@ -1,4 +1,4 @@
-"""Neighbours beside the towers: how much they count, and the table that is served."""
+"""Neighbours and a prior beside the towers: how much they count, and what is served of them."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from tfrec_llm.models.retrieval_scorer import RetrievalScorer
 from tfrec_llm.models.two_tower_model import TwoTowerModel
 from tfrec_llm.neighbours.find_neighbours import NeighbourSettings, find_neighbours
 from tfrec_llm.neighbours.neighbour_table import NeighbourTable
+from tfrec_llm.prior.item_prior import PriorParts, PriorWeights
 from tfrec_llm.progress import Progress
 from tfrec_llm.seeds import child_generator, child_seed
 from tfrec_llm.trainer.choose_neighbours import ChosenNeighbours, choose_neighbours
@@ -36,24 +37,25 @@ _MAX_QUERIES = 4000
 def chosen_neighbours(
     config: RunConfig, prepared: Prepared, run: RunFolder, model: Any, progress: Progress
 ) -> ChosenNeighbours:
-    """Chooses how much neighbours count, or reads what was chosen before a resume.
+    """Chooses how much neighbours and a prior count, or reads what was chosen before a resume.
 
     Args:
         config: the run.
         prepared: its data.
         run: its folder.
-        model: trained on the training part; its `new_item_scale` is set to the chosen one.
+        model: trained on the training part.
         progress: listener.
 
-    Returns: `ChosenNeighbours`; that of towers alone where none are wanted, and for a matrix
+    Returns: `ChosenNeighbours`; that of towers alone where nothing else is wanted, and for a matrix
         factorisation, whose scores have no fixed unit.
     """
-    if not config.towers.neighbours or not isinstance(model, TwoTowerModel):
+    wanted = config.towers.neighbours or config.towers.popularity_prior
+    if not wanted or not isinstance(model, TwoTowerModel):
         return ChosenNeighbours()
     interactions = prepared.split.train
     if isinstance(interactions, StreamedInteractions) and not interactions.fit_into_memory:
         progress.message(
-            f"neighbours are left out: {interactions.height} interactions with "
+            f"neighbours and prior are left out: {interactions.height} interactions with "
             f"{interactions.num_items} items are more than the {MOST_IN_MEMORY} with {MOST_ITEMS} "
             "among which they are looked for"
         )
@@ -62,33 +64,56 @@ def chosen_neighbours(
     if noted is not None:
         try:
             chosen = ChosenNeighbours(
-                **{**noted, "settings": NeighbourSettings(**noted["settings"])}
+                **{
+                    **noted,
+                    "settings": NeighbourSettings(**noted["settings"]),
+                    "prior": PriorWeights(**noted["prior"]),
+                }
             )
         except (TypeError, KeyError) as error:
             raise corrupt_file(run.path / _FILE, str(error)) from error
     else:
         chosen = _choose(config, prepared, model, progress)
         run.write_json(_FILE, dataclasses.asdict(chosen))
-    model.new_item_scale.assign(chosen.new_item_scale)
     settings = chosen.settings
     progress.message(
-        f"neighbours: weight {settings.weight} (new items {settings.new_weight}, of length "
-        f"{chosen.new_item_scale}), validation NDCG@100 {chosen.validation_ndcg_without:.4f} → "
-        f"{chosen.validation_ndcg:.4f}"
+        f"beside the towers: neighbours of weight {settings.weight} (new items "
+        f"{settings.new_weight}, of length {chosen.new_item_scale}), prior of "
+        f"{chosen.prior.lateness:g} late and {chosen.prior.popularity:g} popular, validation "
+        f"NDCG@100 {chosen.validation_ndcg_without:.4f} → {chosen.validation_ndcg:.4f}"
     )
     return chosen
 
 
-def neighbour_table(
-    config: RunConfig, prepared: Prepared, interactions: Training, chosen: ChosenNeighbours
+def put_beside(
+    model: Any,
+    config: RunConfig,
+    prepared: Prepared,
+    interactions: Training,
+    chosen: ChosenNeighbours,
 ) -> NeighbourTable:
-    """Finds the neighbours of every item in the interactions that a model was trained on."""
+    """Gives a model the chosen prior and length of new items, and finds the neighbours of items.
+
+    Args:
+        model: trained on these interactions; its prior and its `new_item_scale` are set.
+        config: the run.
+        prepared: its data.
+        interactions: what neighbours and prior are worked out from.
+        chosen: how much they count.
+
+    Returns: `NeighbourTable`, an empty one where neighbours do not count.
+    """
     num_items, settings = len(prepared.catalogue), chosen.settings
+    if isinstance(model, TwoTowerModel):
+        model.new_item_scale.assign(chosen.new_item_scale)
+    if chosen.prior != PriorWeights():
+        parts = _prior_parts(prepared, _histories(interactions, num_items))
+        model.item_prior.assign(parts.prior(chosen.prior))
     if not (settings.weight or settings.word_weight or settings.new_weight):
         nothing = sparse.csr_matrix((num_items, num_items), dtype=np.float32)
         return NeighbourTable.from_matrix(nothing, settings.decay)
-    pairs = Interactions.from_frame(as_frame(interactions), num_items)
-    return find_neighbours(pairs.histories, _texts(config, prepared), chosen.settings)
+    histories = _histories(interactions, num_items)
+    return find_neighbours(histories, _texts(config, prepared), settings)
 
 
 def _choose(
@@ -105,15 +130,27 @@ def _choose(
         scorer.renew(items, ~is_new, texts)
         return scorer.embed(queries), scorer.item_embeddings
 
+    histories = _histories(prepared.split.train, num_items)
     return choose_neighbours(
         queries,
-        Interactions.from_frame(as_frame(prepared.split.train), num_items).histories,
+        histories,
         _texts(config, prepared),
         embed,
         num_neighbours=config.towers.neighbours,
+        prior_parts=_prior_parts(prepared, histories) if model.num_priors else None,
         new_item_cost=config.towers.new_item_cost,
         seed=child_seed(seed, "items taken for new"),
         progress=progress,
+    )
+
+
+def _histories(interactions: Training, num_items: int) -> list[np.ndarray]:
+    return Interactions.from_frame(as_frame(interactions), num_items).histories
+
+
+def _prior_parts(prepared: Prepared, histories: list[np.ndarray]) -> PriorParts:
+    return PriorParts.from_histories(
+        histories, len(prepared.catalogue), ordered=prepared.dataset.has_order
     )
 
 

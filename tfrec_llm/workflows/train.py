@@ -26,7 +26,6 @@ from tfrec_llm.errors import CheckpointError
 from tfrec_llm.files import atomic_file, locked
 from tfrec_llm.models.retrieval_model import RetrievalModel
 from tfrec_llm.models.retrieval_scorer import RetrievalScorer
-from tfrec_llm.models.two_tower_model import TwoTowerModel
 from tfrec_llm.progress import Progress, Silent
 from tfrec_llm.seeds import child_generator
 from tfrec_llm.serving.trained import TrainedModel
@@ -34,7 +33,7 @@ from tfrec_llm.trainer.replicas import Replicas, make_replicas
 from tfrec_llm.trainer.train_two_tower import FitResult
 from tfrec_llm.workflows.build import Prepared, prepare, read_dataset
 from tfrec_llm.workflows.fine_tuning import prepare_tuned, with_tuned_encoder
-from tfrec_llm.workflows.neighbours import chosen_neighbours, neighbour_table
+from tfrec_llm.workflows.neighbours import chosen_neighbours, put_beside
 from tfrec_llm.workflows.run_folder import FINGERPRINT_FILE, TRAINING_FILE, RunFolder
 from tfrec_llm.workflows.train_ranker import check_ranker, train_ranker
 from tfrec_llm.workflows.training_fingerprint import training_fingerprint
@@ -151,13 +150,11 @@ def train_dataset(
     }
     model, clicks, start, selected = select_phase(config, prepared, run, options)
     chosen = chosen_neighbours(config, prepared, run, model, progress)
-    neighbours = neighbour_table(config, prepared, parts.train, chosen)
+    neighbours = put_beside(model, config, prepared, parts.train, chosen)
     refitted, selector = FitResult(), (model, neighbours)
     if config.train.refit:
         model, clicks, refitted = refit_phase(config, prepared, run, start, selected, options)
-        if isinstance(model, TwoTowerModel):
-            model.new_item_scale.assign(chosen.new_item_scale)
-        neighbours = neighbour_table(config, prepared, parts.train_and_validation, chosen)
+        neighbours = put_beside(model, config, prepared, parts.train_and_validation, chosen)
 
     ranker, ranker_summary = None, None
     if config.ranker.train:
