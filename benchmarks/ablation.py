@@ -34,6 +34,7 @@ SETTINGS: dict[str, Any] = {
     "towers.history": "mean",
     "towers.max_history": 20,
     "towers.neighbours": 0,
+    "towers.popularity_prior": "false",
     "towers.text_start_share": 0.4,
     "text.max_tokens": 64,
     "encoder.word_columns": 0,  # so that poolings and encodings differ in nothing else

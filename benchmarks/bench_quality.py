@@ -38,16 +38,21 @@ SEEDS = (7, 8, 9)
 OURS: dict[str, dict[str, Any]] = {
     "two_tower": {},
     # A transformer on ids: same loss and user tower, but item vectors that start anywhere and know
-    # no text, and no neighbours beside them.
+    # no text, and nothing beside them.
     "two_tower_ids_random_start": {
         "encoder.kind": "none",
         "towers.start": "random",
         "towers.text_start_share": "null",
         "towers.neighbours": 0,
+        "towers.popularity_prior": "false",
         "train.text_search_weight": 0.0,
     },
-    # Neighbours by clicks would bring the ids back in.
-    "two_tower_text_only": {"towers.item_ids": "false", "towers.neighbours": 0},
+    # Neighbours by clicks would bring the ids back in, and so would a prior of each item.
+    "two_tower_text_only": {
+        "towers.item_ids": "false",
+        "towers.neighbours": 0,
+        "towers.popularity_prior": "false",
+    },
 }
 MODELS = (*OURS, EVERY_BASELINE, *APART)
 # A start that knows nothing needs more passes, and its first ones may bring nothing: all are run,

@@ -28,19 +28,19 @@ def run(shop_config: Any, tmp_path_factory: Any) -> Path:
 
 @pytest.fixture(scope="module")
 def exports(run: Path, shop_tables: Path, tmp_path_factory: Any) -> list[LoadedRecommender]:
-    """With the prior, without, and the one without refreshed by a changed text."""
+    """With the prior, that one refreshed by a changed text, and both again without the prior."""
     out = tmp_path_factory.mktemp("prior_exports") / "export"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(saved_model, "check_export", lambda *_: [])
-        export(run, out)
-        export(run, out, popularity_prior=0.0)
         items = read_items(shop_tables / "items.csv")[0]
         bare = pl.col("text").str.strip_prefix(pl.col("title")).str.strip_prefix(". ")
         more = pl.when(pl.col("item_id") == "king-2").then(pl.lit(" crown")).otherwise(pl.lit(""))
         items = items.select("item_id", "title", text=bare + more)
-        summary = refresh(out, items)
-        assert (summary["changed"], summary["encoded"]) == (1, 1)
-    return [load(out / version) for version in "123"]
+        for share in (None, 0.0):
+            export(run, out, popularity_prior=share)
+            summary = refresh(out, items)
+            assert (summary["changed"], summary["encoded"]) == (1, 1)
+    return [load(out / version) for version in "1234"]
 
 
 def vectors(recommender: LoadedRecommender) -> np.ndarray:
@@ -56,21 +56,32 @@ def ids(recommender: LoadedRecommender) -> list[str]:
 def test_without_it_the_items_have_the_same_vectors_and_no_prior(
     exports: list[LoadedRecommender],
 ) -> None:
-    whole, without, refreshed = map(vectors, exports)
+    whole, _, without, refreshed = map(vectors, exports)
     np.testing.assert_array_equal(whole[:, :-1], without[:, :-1])
     assert np.abs(whole[:, -1]).max() > 1e-3
     assert not without[:, -1].any() and not refreshed[:, -1].any()
 
 
 @pytest.mark.slow
+def test_a_refresh_keeps_it_where_a_text_changed_too(exports: list[LoadedRecommender]) -> None:
+    whole, refreshed = exports[:2]
+    before = dict(zip(ids(whole), vectors(whole), strict=True))
+    after = dict(zip(ids(refreshed), vectors(refreshed), strict=True))
+    assert before.keys() == after.keys()
+    assert any(np.any(before[item][:-1] != after[item][:-1]) for item in before)
+    for item in before:
+        assert before[item][-1] == after[item][-1]
+
+
+@pytest.mark.slow
 def test_the_share_stands_on_the_card(exports: list[LoadedRecommender]) -> None:
-    whole, without = ((e.folder / "model_card.md").read_text() for e in exports[:2])
+    whole, without = ((e.folder / "model_card.md").read_text() for e in exports[::2])
     assert "popularity_prior: 0 of what was chosen" in without
     assert "popularity_prior" not in whole
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("version", [0, 1, 2])
+@pytest.mark.parametrize("version", [0, 1, 2, 3])
 def test_items_are_alike_by_their_vectors_not_by_being_popular(
     exports: list[LoadedRecommender], version: int
 ) -> None:

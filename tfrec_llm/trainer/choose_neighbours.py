@@ -38,7 +38,7 @@ REGULARISATIONS = (10.0, 3.0, 30.0, 100.0)  # decays are compared at the first o
 DECAYS = (1.0, 0.8, 0.6)
 PRIOR_ROUNDS = 2
 # What is new at the end of the log is taken after it too; the other way round is no rule.
-LATENESS_WEIGHTS = (0.0, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1)
+LATENESS_WEIGHTS = (0.0, 0.005, 0.01, 0.02, 0.03, 0.04, 0.05, 0.07, 0.1)
 POPULARITY_WEIGHTS = (0.0, -0.05, -0.02, -0.01, -0.005, 0.005, 0.01, 0.02, 0.05, 0.1)
 WORD_WEIGHTS = (0.1, 0.2, 0.5, 1.0, 2.0, 4.0, 8.0)
 NEW_WEIGHTS = (0.0, 0.1, 0.2, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)

@@ -22,6 +22,7 @@ from tfrec_llm.models.two_tower_model import TwoTowerModel
 from tfrec_llm.neighbours.find_neighbours import NeighbourSettings, find_neighbours
 from tfrec_llm.neighbours.neighbour_table import NeighbourTable
 from tfrec_llm.prior.item_prior import PriorParts, PriorWeights
+from tfrec_llm.prior.latest_cases import latest_cases
 from tfrec_llm.progress import Progress
 from tfrec_llm.seeds import child_generator, child_seed
 from tfrec_llm.trainer.choose_neighbours import ChosenNeighbours, choose_neighbours
@@ -121,7 +122,12 @@ def _choose(
 ) -> ChosenNeighbours:
     num_items, seed = len(prepared.catalogue), config.train.seed
     most = min(_MAX_QUERIES, max(200, _MAX_SCORES // num_items))
-    queries = prepared.split.validation.sample(most, child_generator(seed, "neighbour validation"))
+    histories = _histories(prepared.split.train, num_items)
+    parts = _prior_parts(prepared, histories)
+    queries = prepared.split.validation
+    if prepared.dataset.has_order:
+        queries = latest_cases(queries, parts.lateness, fewest=_MAX_QUERIES)
+    queries = queries.sample(most, child_generator(seed, "neighbour validation"))
     items, texts = features_of_the_moment(config, prepared, model, progress)()
     scorer = RetrievalScorer(model, items, np.ones(num_items), texts)
 
@@ -130,14 +136,13 @@ def _choose(
         scorer.renew(items, ~is_new, texts)
         return scorer.embed(queries), scorer.item_embeddings
 
-    histories = _histories(prepared.split.train, num_items)
     return choose_neighbours(
         queries,
         histories,
         _texts(config, prepared),
         embed,
         num_neighbours=config.towers.neighbours,
-        prior_parts=_prior_parts(prepared, histories) if model.num_priors else None,
+        prior_parts=parts if model.num_priors else None,
         new_item_cost=config.towers.new_item_cost,
         seed=child_seed(seed, "items taken for new"),
         progress=progress,
