@@ -9,10 +9,15 @@ import numpy as np
 import polars as pl
 import pytest
 
+from tfrec_llm.data.catalogue import Catalogue
 from tfrec_llm.data.tables import read_items
 from tfrec_llm.errors import ConfigError, UsageError
+from tfrec_llm.prior.lateness import lateness
 from tfrec_llm.serving import saved_model
 from tfrec_llm.serving.loaded import LoadedRecommender, load
+from tfrec_llm.trainer.choose_neighbours import choose_neighbours
+from tfrec_llm.workflows import neighbours
+from tfrec_llm.workflows.build import read_dataset, split_dataset
 from tfrec_llm.workflows.evaluate import evaluate
 from tfrec_llm.workflows.export import export
 from tfrec_llm.workflows.refresh import refresh
@@ -96,6 +101,28 @@ def test_items_are_alike_by_their_vectors_not_by_being_popular(
 
 def test_the_evaluation_ranks_with_it(run: Path) -> None:
     assert 0.0 <= evaluate(run)["models"]["two_tower"]["all"]["ndcg@10"] <= 1.0
+
+
+def test_the_later_half_of_the_validation_cases_decides(
+    shop_config: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+
+    def spy(*arguments: Any, **options: Any) -> Any:
+        asked.extend(arguments[:2])
+        return choose_neighbours(*arguments, **options)
+
+    monkeypatch.setattr(neighbours, "choose_neighbours", spy)
+    monkeypatch.setattr(neighbours, "_MAX_QUERIES", 3)
+    config = shop_config("train.epochs=1", "towers.history=mean")
+    train(config, tmp_path / "run")
+    (queries, histories), dataset = asked, read_dataset(config.data)
+    catalogue = Catalogue(dataset.items)
+    place = lateness(histories, len(catalogue))
+    every = split_dataset(config, dataset, catalogue).validation
+    middle = np.median([place[history[-1]] for history in every.histories])
+    assert len(queries) == 3 < len(every)
+    assert all(place[history[-1]] >= middle for history in queries.histories)
 
 
 def test_a_run_without_one_cannot_serve_less_of_it(shop_config: Any, tmp_path: Path) -> None:
