@@ -95,8 +95,10 @@ def test_the_model_has_the_shape_that_was_asked_for(
             f"towers.item_ids={item_ids}", "towers.embedding_dim=6", "towers.history=gru"
         )
         model = build_model(config, 42, prepared.encoder)
-        assert model.embedding_dim == 6 and model.feature_dim == prepared.encoder.dim > 16
-        has_ids = any(tuple(v.shape)[0:1] in ((42,), (43,)) for v in model.variables)
+        assert (
+            model.item_tower.embedding_dim == 6 and model.feature_dim == prepared.encoder.dim > 16
+        )
+        has_ids = any(tuple(v.shape)[0:1] in ((42,), (43,)) for v in model.item_tower.variables)
         assert has_ids == (item_ids == "true")
 
 
