@@ -146,6 +146,15 @@ def test_what_is_popular_loses_where_the_next_item_is_rare() -> None:
     assert chosen.prior.popularity < 0.0 == chosen.prior.lateness
 
 
+def test_what_is_popular_never_gains() -> None:
+    popular = [np.array([2 * pair + 1]) for pair in range(NUM_PAIRS)] * 20
+    parts = PriorParts.from_histories(_histories() + popular, NUM_ITEMS, ordered=False)
+    chosen = choose_neighbours(
+        _queries(), _histories(), _texts(), _blind, num_neighbours=0, prior_parts=parts
+    )
+    assert chosen.prior == PriorWeights()
+
+
 def test_a_prior_that_brings_nothing_is_left_out() -> None:
     def embed(is_new: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
         items = np.eye(NUM_ITEMS, dtype=np.float32)

@@ -39,7 +39,9 @@ DECAYS = (1.0, 0.8, 0.6)
 PRIOR_ROUNDS = 2
 # What is new at the end of the log is taken after it too; the other way round is no rule.
 LATENESS_WEIGHTS = (0.0, 0.005, 0.01, 0.02, 0.03, 0.04, 0.05, 0.07, 0.1)
-POPULARITY_WEIGHTS = (0.0, -0.05, -0.02, -0.01, -0.005, 0.005, 0.01, 0.02, 0.05, 0.1)
+# Never above 0: what is popular is so in its vector already, and more of it takes the room of items
+# with few clicks or none for a gain that validation can hardly tell.
+POPULARITY_WEIGHTS = (0.0, -0.005, -0.01, -0.02, -0.05)
 WORD_WEIGHTS = (0.1, 0.2, 0.5, 1.0, 2.0, 4.0, 8.0)
 NEW_WEIGHTS = (0.0, 0.1, 0.2, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
 # Never above 1: a request by text alone shall find new items as it finds the others.
