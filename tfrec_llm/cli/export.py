@@ -66,8 +66,8 @@ def export(
             min=0.0,
             max=1.0,
             metavar="SHARE",
-            help="Share of the prior of popular and recent items that is served; 0 switches it "
-            "off. Default: as configured.",
+            help="Share of what recent items gain and popular ones lose that is served; 0 "
+            "switches it off. Default: as configured.",
         ),
     ] = None,
     debug: Debug = False,

@@ -202,8 +202,8 @@ class TowersSection(Section):
     )
     popularity_prior: bool = Field(
         True,
-        description="one number an item beside two towers, for being popular and taken late, with "
-        "weights chosen on validation; index.popularity_prior says how much of it is served",
+        description="one number an item beside two towers, for being taken late and against being "
+        "popular, weights chosen on validation; index.popularity_prior: how much of it is served",
     )
     dropout: Share = 0.3
     text_start_share: Annotated[float, Field(ge=0.0, le=1.0)] | None = Field(

@@ -1,1 +1,1 @@
-"""What speaks for an item whoever asks: that many took it, and that it is taken late."""
+"""What speaks for an item whoever asks: that it is taken late, and how many took it."""

@@ -3,8 +3,8 @@
 In this order, each with what was chosen before:
 
 1. Old items: how fast a history fades, how strongly the regression of clicks is regularised, and
-   its weight; then how much being taken late and being popular count, by turns; then the weight
-   of the likeness by words.
+   its weight; then how much being taken late counts, and being popular against it, by turns; then
+   the weight of the likeness by words.
 2. New items: one item in ten is taken for new, that is, known by its text alone, in towers and
    neighbours. The likeness by words, at each of some sharpnesses, gets the weight that orders new
    items among themselves best.
