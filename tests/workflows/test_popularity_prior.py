@@ -12,10 +12,11 @@ import pytest
 from tfrec_llm.data.catalogue import Catalogue
 from tfrec_llm.data.tables import read_items
 from tfrec_llm.errors import ConfigError, UsageError
+from tfrec_llm.prior.item_prior import PriorWeights
 from tfrec_llm.prior.lateness import lateness
 from tfrec_llm.serving import saved_model
 from tfrec_llm.serving.loaded import LoadedRecommender, load
-from tfrec_llm.trainer.choose_neighbours import choose_neighbours
+from tfrec_llm.trainer.choose_neighbours import ChosenNeighbours, choose_neighbours
 from tfrec_llm.workflows import neighbours
 from tfrec_llm.workflows.build import read_dataset, split_dataset
 from tfrec_llm.workflows.evaluate import evaluate
@@ -27,7 +28,10 @@ from tfrec_llm.workflows.train import train
 @pytest.fixture(scope="module")
 def run(shop_config: Any, tmp_path_factory: Any) -> Path:
     folder: Path = tmp_path_factory.mktemp("prior") / "run"
-    train(shop_config("towers.history=mean"), folder)
+    chosen = ChosenNeighbours(prior=PriorWeights(popularity=-0.1, lateness=0.05))
+    with pytest.MonkeyPatch.context() as patch:  # so small a shop may well choose none
+        patch.setattr(neighbours, "_choose", lambda *_: chosen)
+        train(shop_config("towers.history=mean"), folder)
     return folder
 
 
