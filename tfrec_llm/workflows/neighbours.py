@@ -107,13 +107,14 @@ def put_beside(
     num_items, settings = len(prepared.catalogue), chosen.settings
     if isinstance(model, TwoTowerModel):
         model.new_item_scale.assign(chosen.new_item_scale)
-    if chosen.prior != PriorWeights():
-        parts = _prior_parts(prepared, _histories(interactions, num_items))
-        model.item_prior.assign(parts.prior(chosen.prior))
-    if not (settings.weight or settings.word_weight or settings.new_weight):
+    has_neighbours = settings.weight or settings.word_weight or settings.new_weight
+    has_prior = chosen.prior != PriorWeights()
+    histories = _histories(interactions, num_items) if has_neighbours or has_prior else []
+    if has_prior:
+        model.item_prior.assign(_prior_parts(prepared, histories).prior(chosen.prior))
+    if not has_neighbours:
         nothing = sparse.csr_matrix((num_items, num_items), dtype=np.float32)
         return NeighbourTable.from_matrix(nothing, settings.decay)
-    histories = _histories(interactions, num_items)
     return find_neighbours(histories, _texts(config, prepared), settings)
 
 
