@@ -11,8 +11,7 @@ import numpy as np
 from tfrec_llm.baselines.popularity import Popularity
 from tfrec_llm.baselines.tuning import BASELINES, tune_and_refit
 from tfrec_llm.config.run_config import RunConfig
-from tfrec_llm.data.shards.streamed_interactions import StreamedInteractions, as_frame
-from tfrec_llm.data.splits import Split
+from tfrec_llm.data.shards.streamed_interactions import as_frame, fit_into_memory
 from tfrec_llm.errors import DataError
 from tfrec_llm.evaluation.recommender import Recommender
 from tfrec_llm.evaluation.report import build_metrics, rankings_frame, write_metrics
@@ -139,7 +138,7 @@ def evaluate_prepared(
     alone = language_model_alone(config, prepared, progress)
     item_vectors = mean_of_tokens(alone.item_features) if has_vectors else None
     left_out: list[str] = []
-    if (baselines or sasrec) and not _fit_into_memory(parts):
+    if (baselines or sasrec) and not fit_into_memory(parts.train_and_validation):
         names = _names_of_baselines(baselines, sasrec, has_vectors)
         left_out = [name for name in names if name != Popularity.name]
         models.append(Popularity.from_counts(prepared.num_clicks(parts.train_and_validation)))
@@ -207,11 +206,6 @@ def evaluate_prepared(
 def _names_of_baselines(baselines: bool, sasrec: bool, has_vectors: bool) -> list[str]:
     quick = [name for name in BASELINES if has_vectors or name != "zero_shot"]
     return (quick if baselines else []) + (["sasrec"] if sasrec else [])
-
-
-def _fit_into_memory(parts: Split) -> bool:
-    both = (parts.train, parts.train_and_validation)
-    return all(not isinstance(p, StreamedInteractions) or p.fit_into_memory for p in both)
 
 
 def _protocol(

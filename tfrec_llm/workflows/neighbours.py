@@ -8,15 +8,14 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from tfrec_llm.baselines.interactions import Interactions
 from tfrec_llm.config.run_config import RunConfig
+from tfrec_llm.data.histories import histories_of
 from tfrec_llm.data.shards.streamed_interactions import (
     MOST_IN_MEMORY,
     MOST_ITEMS,
-    StreamedInteractions,
-    as_frame,
+    Interactions,
+    fit_into_memory,
 )
-from tfrec_llm.data.shards.streamed_interactions import Interactions as Training
 from tfrec_llm.models.retrieval_scorer import RetrievalScorer
 from tfrec_llm.models.two_tower_model import TwoTowerModel
 from tfrec_llm.neighbours.find_neighbours import NeighbourSettings, find_neighbours
@@ -54,10 +53,10 @@ def chosen_neighbours(
     if not wanted or not isinstance(model, TwoTowerModel):
         return ChosenNeighbours()
     interactions = prepared.split.train
-    if isinstance(interactions, StreamedInteractions) and not interactions.fit_into_memory:
+    if not fit_into_memory(interactions):
         progress.message(
             f"neighbours and prior are left out: {interactions.height} interactions with "
-            f"{interactions.num_items} items are more than the {MOST_IN_MEMORY} with {MOST_ITEMS} "
+            f"{len(prepared.catalogue)} items are more than the {MOST_IN_MEMORY} with {MOST_ITEMS} "
             "among which they are looked for"
         )
         return ChosenNeighbours()
@@ -90,7 +89,7 @@ def put_beside(
     model: Any,
     config: RunConfig,
     prepared: Prepared,
-    interactions: Training,
+    interactions: Interactions,
     chosen: ChosenNeighbours,
 ) -> NeighbourTable:
     """Gives a model the chosen prior and length of new items, and finds the neighbours of items.
@@ -109,7 +108,7 @@ def put_beside(
         model.new_item_scale.assign(chosen.new_item_scale)
     has_neighbours = settings.weight or settings.word_weight or settings.new_weight
     has_prior = chosen.prior != PriorWeights()
-    histories = _histories(interactions, num_items) if has_neighbours or has_prior else []
+    histories = histories_of(interactions) if has_neighbours or has_prior else []
     if has_prior:
         model.item_prior.assign(_prior_parts(prepared, histories).prior(chosen.prior))
     if not has_neighbours:
@@ -123,7 +122,7 @@ def _choose(
 ) -> ChosenNeighbours:
     num_items, seed = len(prepared.catalogue), config.train.seed
     most = min(_MAX_QUERIES, max(200, _MAX_SCORES // num_items))
-    histories = _histories(prepared.split.train, num_items)
+    histories = histories_of(prepared.split.train)
     parts = _prior_parts(prepared, histories)
     queries = prepared.split.validation
     if prepared.dataset.has_order:
@@ -148,10 +147,6 @@ def _choose(
         seed=child_seed(seed, "items taken for new"),
         progress=progress,
     )
-
-
-def _histories(interactions: Training, num_items: int) -> list[np.ndarray]:
-    return Interactions.from_frame(as_frame(interactions), num_items).histories
 
 
 def _prior_parts(prepared: Prepared, histories: list[np.ndarray]) -> PriorParts:

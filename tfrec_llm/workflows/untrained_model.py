@@ -7,10 +7,10 @@ import functools
 from collections.abc import Callable
 
 import numpy as np
-import polars as pl
 
 from tfrec_llm.baselines.interactions import Interactions as Pairs
 from tfrec_llm.config.run_config import RunConfig
+from tfrec_llm.data.histories import histories_of
 from tfrec_llm.data.shards.streamed_interactions import Interactions, StreamedInteractions, as_frame
 from tfrec_llm.errors import UsageError
 from tfrec_llm.models.matrix_factorisation import MatrixFactorisation
@@ -195,7 +195,7 @@ def _click_factors(
     if isinstance(interactions, StreamedInteractions):
         near = streamed_near_pairs(interactions, gap, ordered=ordered)
         return factorise_pairs(near, interactions.num_clicks, num_factors, seed)
-    histories = _histories(interactions)
+    histories = histories_of(interactions)
     return factorise_clicks(histories, len(prepared.catalogue), num_factors, seed, ordered=ordered)
 
 
@@ -238,12 +238,3 @@ def _item_tower_starts(
 def _pairs(prepared: Prepared, interactions: Interactions) -> Pairs:
     """Returns who took what, users in the order of their ids, as `SequenceDataset` numbers them."""
     return Pairs.from_frame(as_frame(interactions).sort("user_id"), len(prepared.catalogue))
-
-
-def _histories(interactions: pl.DataFrame) -> list[np.ndarray]:
-    grouped = (
-        interactions.sort("user_id", "position")
-        .group_by("user_id", maintain_order=True)
-        .agg("item_number")["item_number"]
-    )
-    return [np.asarray(items, dtype=np.int32) for items in grouped.to_list()]

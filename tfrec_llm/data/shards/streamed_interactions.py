@@ -92,6 +92,11 @@ class StreamedInteractions:
 Interactions = pl.DataFrame | StreamedInteractions
 
 
+def fit_into_memory(interactions: Interactions) -> bool:
+    """Says whether they are there, or may be, as a whole."""
+    return isinstance(interactions, pl.DataFrame) or interactions.fit_into_memory
+
+
 def is_cold_user(part: Histories, cold_user_share: float, seed: int) -> np.ndarray:
     """Says which users are drawn to be cold if they have enough interactions, bool `(n,)`."""
     if not cold_user_share:
