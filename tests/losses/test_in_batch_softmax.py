@@ -72,26 +72,6 @@ def test_value_and_gradients_equal_the_retrieval_task_of_tensorflow_recommenders
         np.testing.assert_allclose(got, wanted, atol=1e-6)
 
 
-@pytest.mark.parametrize("options", [{}, {"label_smoothing": 0.2}])
-def test_weights_multiply_the_loss_of_each_query(options: dict[str, float]) -> None:
-    scores, is_negative, log_probability = example()
-    weights = np.array([0.5, 2.0, 0.0, 1.5])
-    alone = [
-        found(
-            scores[row : row + 1],
-            is_negative[row : row + 1],
-            log_probability,
-            labels=tf.constant([row]),
-            **options,
-        )
-        for row in range(4)
-    ]
-    together = found(
-        scores, is_negative, log_probability, weights=tf.constant(weights, tf.float32), **options
-    )
-    assert together == pytest.approx(np.mean(weights * alone), rel=1e-5)
-
-
 def test_smoothing_is_the_cross_entropy_of_a_label_spread_evenly_over_the_corpus() -> None:
     scores, is_negative, log_probability = example()
     losses = []

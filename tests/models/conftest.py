@@ -70,7 +70,6 @@ def make_batch(corpus: np.ndarray) -> Callable[..., dict[str, Any]]:
             "hide_history": tf.bool,
             "corpus_features": tf.float32,
             "positive_share": tf.float32,
-            "context_weights": tf.float32,
         }
         return {k: tf.convert_to_tensor(v, dtypes.get(k, tf.int32)) for k, v in batch.items()}
 

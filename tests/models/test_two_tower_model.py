@@ -34,21 +34,13 @@ def loss_by_loops() -> Callable[..., float]:
     return module.retrieval_loss
 
 
-@pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_training_loss_is_that_of_every_prefix_served_as_a_request(
-    kind: str,
-    weighted: bool,
-    make_model: Make,
-    make_batch: Make,
-    corpus: np.ndarray,
-    loss_by_loops: Any,
+    kind: str, make_model: Make, make_batch: Make, corpus: np.ndarray, loss_by_loops: Any
 ) -> None:
-    of_item = np.linspace(0.2, 2.0, len(corpus), dtype=np.float32)
-    model = make_model(kind, temperature=0.3)
-    batch = make_batch(**({"context_weights": of_item} if weighted else {}))
+    model, batch = make_model(kind, temperature=0.3), make_batch()
     items = model.embed_corpus(corpus)
-    queries, positives, owners, weights = [], [], [], []
+    queries, positives, owners = [], [], []
     for user, sequence in enumerate(batch["sequences"].numpy()):
         hidden = bool(batch["hide_history"][user])
         has_text = batch["user_text_mask"][user : user + 1]
@@ -67,19 +59,10 @@ def test_the_training_loss_is_that_of_every_prefix_served_as_a_request(
             )
             positives.append(int(taken[place]))
             owners.append(user)
-            weights.append(1.0 if hidden else float(of_item[seen[-1]]))
     assert len(positives) == 3 + 4 + 3
     candidates = [*positives, *batch["negatives"].numpy().tolist()]
     share = batch["positive_share"].numpy()
-    wanted = loss_by_loops(
-        np.array(queries),
-        items[candidates],
-        candidates,
-        owners,
-        share,
-        0.3,
-        weights=weights if weighted else None,
-    )
+    wanted = loss_by_loops(np.array(queries), items[candidates], candidates, owners, share, 0.3)
     assert float(model.training_loss(batch)) == pytest.approx(wanted, abs=1e-4)
 
 

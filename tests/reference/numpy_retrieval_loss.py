@@ -26,7 +26,6 @@ def retrieval_loss(
     false_negative_margin: float | None = None,
     label_smoothing: float = 0.0,
     debias_share: float = 0.0,
-    weights: list[float] | None = None,
 ) -> float:
     """`queue`: embeddings, ids and slot chances of candidates of earlier steps."""
     num_queries = len(queries)
@@ -56,8 +55,7 @@ def retrieval_loss(
             spread = sum(1.0 / chances[j] for j in negatives)
             label = {j: label_smoothing / chances[j] / spread for j in negatives}
             label[i] = 1.0 - label_smoothing
-        loss = -sum(part * math.log(weight[j] / (weight[i] + rest)) for j, part in label.items())
-        total += loss if weights is None else weights[i] * loss
+        total -= sum(part * math.log(weight[j] / (weight[i] + rest)) for j, part in label.items())
     return total / num_queries
 
 

@@ -112,7 +112,6 @@ def train(case: dict[str, Any], replicas: Replicas, folder: Path, **options: Any
 
     # Forty users: the last batch is of one, and a replica has nobody in it.
     settings = {"batch_size": 13, "epochs": 2, "stop_after": 2, "text_search_weight": 0.2, **case}
-    options["context_weights"] = np.linspace(0.5, 1.5, len(world.share), dtype=np.float32)
     result = world.fit(model, folder, evaluate=evaluate, replicas=replicas, **settings, **options)
     # By the number that they have in a checkpoint; drop-out is off, and its states say nothing.
     weights = {

@@ -127,7 +127,6 @@ def test_what_does_not_fit_is_left_out_and_said(
     assert summary["start"]["text_share"] is None
     assert any("the start is random: data.start_memory_gb" in line for line in told.lines)
     assert any("neighbours and prior are left out" in line for line in told.lines)
-    assert any("late steps weigh like all others" in line for line in told.lines)
     assert any("a seeded sample of 60 test cases" in line for line in told.lines)
     metrics = evaluate(tmp_path / "run", baselines=True, progress=told)
     assert set(metrics["models"]) == {"two_tower", "popularity"}

@@ -241,11 +241,6 @@ class TrainSection(Section):
     weight_decay: float = Field(0.05, ge=0.0)
     warmup_share: Share = 0.1
     uniform_negatives: int = Field(2048, ge=0)
-    late_steps: bool = Field(
-        True,
-        description="steps of histories with an order count as if they started, on the whole, from "
-        "items as late as histories end with; of two towers",
-    )
     queued_negatives: int = Field(
         0, ge=0, description="candidates of past steps that go on serving as negatives, 0: none"
     )

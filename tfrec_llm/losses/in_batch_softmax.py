@@ -20,7 +20,6 @@ def in_batch_softmax(
     lowest_score: Any | None = None,
     labels: Any | None = None,
     num_positives: Any | None = None,
-    weights: Any | None = None,
 ) -> Any:
     """Returns the mean cross-entropy of each query's positive among its negatives.
 
@@ -51,8 +50,6 @@ def in_batch_softmax(
             some of a larger batch. Defaults to None, as above.
         num_positives: int32 scalar, the queries of that larger batch: what comes back is the share
             of these queries in its mean. Defaults to None, the queries that are here.
-        weights: float32 `(num_queries,)`, by which the loss of each query is multiplied. Defaults
-            to None, all 1.
 
     Returns: float32 scalar, the mean over the queries; 0 without queries.
 
@@ -85,12 +82,10 @@ def in_batch_softmax(
         negatives = tf.maximum(negatives, lowest)
     losses = tf.nn.softplus(negatives - positive)  # -log of the share of the positive
     if label_smoothing:
-        shares = tf.nn.softmax(tf.where(is_negative, -log_probability, _MASKED), axis=1)
-        shares *= tf.cast(is_negative, shares.dtype)
-        leads = tf.reduce_sum(shares * (positive[:, None] - scores), axis=1)
+        weights = tf.nn.softmax(tf.where(is_negative, -log_probability, _MASKED), axis=1)
+        weights *= tf.cast(is_negative, weights.dtype)
+        leads = tf.reduce_sum(weights * (positive[:, None] - scores), axis=1)
         losses += label_smoothing * leads
-    if weights is not None:
-        losses *= weights
     count = num_queries if num_positives is None else num_positives
     return tf.math.divide_no_nan(tf.reduce_sum(losses), tf.cast(count, losses.dtype))
 

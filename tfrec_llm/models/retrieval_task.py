@@ -54,8 +54,6 @@ class RetrievalTask(keras.layers.Layer):
         labels: int32 `(num_queries,)`, the row of each query's positive, where the queries are
             some of the `num_positives` of a step: the loss is then their share of its mean, and
             the shares of all replicas add up to it. Defaults to None, all of them in order.
-        weights: float32 `(num_queries,)`, by which the loss of each query is multiplied before the
-            mean. Defaults to None, all 1.
 
     Returns: float32 scalar.
 
@@ -129,7 +127,6 @@ class RetrievalTask(keras.layers.Layer):
         positive_share: Any,
         plain: bool = False,
         labels: Any | None = None,
-        weights: Any | None = None,
     ) -> Any:
         """Computes the loss."""
         num_positives = tf.shape(query_owners)[0]
@@ -166,7 +163,7 @@ class RetrievalTask(keras.layers.Layer):
         temperature = tf.exp(tf.clip_by_value(self.log_temperature.value, start - 2.3, start + 2.3))
         scores = tf.matmul(query_embeddings / temperature, candidate_embeddings, transpose_b=True)
         cosines, scores = scores * temperature, scores - log_probability
-        part = {"labels": labels, "num_positives": num_positives, "weights": weights}
+        part = {"labels": labels, "num_positives": num_positives}
         if plain:
             return in_batch_softmax(scores, is_negative, **part)
         is_negative = hard_negatives(

@@ -244,8 +244,6 @@ class TwoTowerModel(keras.Model):
                 `gaps` int32 `(batch, length + 1)`, optional, the time between each item and the one
                 before it, see `time_gaps`; a share of the users is trained without, as requests
                 may come without;
-                `context_weights` float32 `(num_items,)`, optional, how much a position counts by
-                the newest item before it, see `late_context_weights`; 1 if asked by text;
                 `part` `ReplicaPart`, optional, what of the step is computed here.
 
         Returns: float32 scalar, the mean loss of a position, plus the weighted text search loss; of
@@ -284,11 +282,6 @@ class TwoTowerModel(keras.Model):
             training=True,
         )
         own_places, labels = part.queries(places, tf.shape(inputs)[0])
-        weights = batch.get("context_weights")
-        if weights is not None:
-            newest = tf.where(history_mask, inputs, -1)
-            newest = tf.gather_nd(part.rows(newest), own_places)
-            weights = tf.where(newest >= 0, tf.gather(weights, tf.maximum(newest, 0)), 1.0)
         candidate_embeddings = tf.gather(embeddings, index[num_inputs:])
         # An item that nobody could take yet is no evidence that nobody wants it: as a negative it
         # would teach the text part to place all new items below the others.
@@ -303,7 +296,6 @@ class TwoTowerModel(keras.Model):
             query_owners=tf.cast(places[:, 0], tf.int32),
             positive_share=batch["positive_share"],
             labels=labels,
-            weights=weights,
         )
         weight = batch.get("text_search_weight", 0.0)
         if weight:

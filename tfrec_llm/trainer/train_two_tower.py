@@ -84,7 +84,6 @@ def fit(
     phase: str,
     fingerprint: str,
     encoder_levels: Sequence[Sequence[Any]] = (),
-    context_weights: np.ndarray | None = None,
     evaluate: Callable[[], float] | None = None,
     after_epoch: Callable[[int, float], bool] | None = None,
     resume: bool = False,
@@ -115,8 +114,6 @@ def fit(
         phase: str, a name for this training among others in the folder.
         encoder_levels: variables of a language model that is trained along, by layer, the top one
             first.
-        context_weights: float32 `(num_items,)`, how much a step from each item counts, see
-            `late_context_weights`; of two towers. Defaults to None, all alike.
         fingerprint: str, hash of the configuration and data; a checkpoint of another is refused.
         evaluate: returns the validation NDCG@10 of the model as it stands; stops early if given.
         after_epoch: takes each epoch, from 0, and what `evaluate` said of it; the training ends
@@ -201,7 +198,6 @@ def fit(
         corpus_features,
         user_features,
         positive_share,
-        context_weights,
         optimisation.text_search_weight,
         replicas,
     )
@@ -283,7 +279,6 @@ def _train_step(
     corpus_features: np.ndarray,
     user_features: np.ndarray,
     positive_share: np.ndarray,
-    context_weights: np.ndarray | None,
     text_search_weight: float,
     replicas: Replicas,
 ) -> Any:
@@ -291,8 +286,7 @@ def _train_step(
     texts = np.zeros((len(user_features) + 1, *corpus_features.shape[1:]), corpus_features.dtype)
     texts[: len(user_features)] = user_features
     share = positive_share.astype(np.float32)
-    weights = np.ones_like(share) if context_weights is None else context_weights
-    constants = [replicas.constant(array) for array in (corpus_features, texts, share, weights)]
+    constants = [replicas.constant(array) for array in (corpus_features, texts, share)]
     variables, random_states = model.trainable_variables, random_states_of(model)
     specs = [
         tf.TensorSpec([None, None], tf.int32),
@@ -314,7 +308,6 @@ def _train_step(
         corpus: Any,
         user_texts: Any,
         share: Any,
-        weights: Any,
         sequences: Any,
         user_rows: Any,
         user_numbers: Any,
@@ -337,7 +330,6 @@ def _train_step(
                     "negatives": negatives,
                     "corpus_features": corpus,
                     "positive_share": share,
-                    "context_weights": weights,
                     "max_positives": max_positives,
                     "seed": seed,
                     "text_search_weight": text_search_weight,

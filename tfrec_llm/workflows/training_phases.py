@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 
 from tfrec_llm.config.run_config import RunConfig
-from tfrec_llm.data.histories import histories_of
-from tfrec_llm.data.shards.streamed_interactions import Interactions, fit_into_memory
+from tfrec_llm.data.shards.streamed_interactions import Interactions
 from tfrec_llm.evaluation.ndcg import ndcg_at_k
 from tfrec_llm.evaluation.recommended_lists import recommended_lists, target_ranks
 from tfrec_llm.evaluation.top_k import tie_order
@@ -18,9 +17,7 @@ from tfrec_llm.models.matrix_factorisation import MatrixFactorisation
 from tfrec_llm.models.retrieval_model import RetrievalModel
 from tfrec_llm.models.retrieval_scorer import RetrievalScorer
 from tfrec_llm.models.two_tower_model import TwoTowerModel
-from tfrec_llm.prior.late_contexts import late_context_weights
-from tfrec_llm.progress import Progress
-from tfrec_llm.seeds import child_generator, child_seed
+from tfrec_llm.seeds import child_generator
 from tfrec_llm.trainer.choose_factor_start import ChosenFactorStart
 from tfrec_llm.trainer.choose_start import ChosenStart
 from tfrec_llm.trainer.replicas import Replicas
@@ -142,36 +139,10 @@ def fit_phase(
         folder=run.path / "checkpoints",
         phase=phase,
         encoder_levels=() if language_model is None else language_model.levels,
-        context_weights=_context_weights(
-            config, prepared, model, interactions, options["progress"]
-        ),
         evaluate=evaluate,
         log_folder=run.path / "logs",
         **options,
     )
-
-
-def _context_weights(
-    config: RunConfig,
-    prepared: Prepared,
-    model: RetrievalModel,
-    interactions: Interactions,
-    progress: Progress,
-) -> np.ndarray | None:
-    """Returns how much a step from each item counts; None where all count alike."""
-    is_wanted = config.train.late_steps and isinstance(model, TwoTowerModel)
-    if not is_wanted or not prepared.dataset.has_order:
-        return None
-    if not fit_into_memory(interactions):
-        progress.message(
-            f"late steps weigh like all others: {interactions.height} interactions are more than "
-            "those among which what is late is looked for"
-        )
-        return None
-    histories, seed = histories_of(interactions), child_seed(config.train.seed, "late steps")
-    weights = late_context_weights(histories, len(prepared.catalogue), seed=seed)
-    progress.message(f"late steps: weights from {weights.min():.2f} to {weights.max():.2f}")
-    return weights
 
 
 def _on_one_device(
