@@ -37,7 +37,7 @@ def _texts() -> list[str]:
 
 
 def test_neighbours_count_where_vectors_say_nothing() -> None:
-    def embed(is_new: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
+    def embed(queries: Queries, is_new: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
         return np.ones((NUM_PAIRS, 2), np.float32), np.ones((NUM_ITEMS, 2), np.float32)
 
     chosen = choose_neighbours(_queries(), _histories(), _texts(), embed)
@@ -46,7 +46,7 @@ def test_neighbours_count_where_vectors_say_nothing() -> None:
 
 
 def test_vectors_that_know_all_are_left_alone() -> None:
-    def embed(is_new: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
+    def embed(queries: Queries, is_new: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
         items = np.zeros((NUM_ITEMS, NUM_ITEMS), np.float32)
         np.fill_diagonal(items, 1.0)
         return items[1::2], items
@@ -57,7 +57,7 @@ def test_vectors_that_know_all_are_left_alone() -> None:
 
 
 def test_new_items_that_cost_nothing_keep_their_length() -> None:
-    def embed(is_new: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
+    def embed(queries: Queries, is_new: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
         # Old targets have a score of 1, wrong items .1, targets that are new .8 × the scale.
         users = np.eye(NUM_PAIRS, dtype=np.float32)
         items = np.full((NUM_ITEMS, NUM_PAIRS), 0.1, np.float32)
@@ -70,7 +70,7 @@ def test_new_items_that_cost_nothing_keep_their_length() -> None:
 
 
 def test_new_items_never_stand_so_high_that_others_suffer() -> None:
-    def embed(is_new: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
+    def embed(queries: Queries, is_new: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
         # Every new item scores 1.2 × the scale for everybody, old targets 1, all else .1.
         items = np.full((NUM_ITEMS, NUM_PAIRS), 0.1, np.float32)
         items[1::2][np.eye(NUM_PAIRS, dtype=bool)] = 1.0
@@ -82,8 +82,33 @@ def test_new_items_never_stand_so_high_that_others_suffer() -> None:
     assert chosen.new_item_scale == 0.8  # the last at which they stay below 1
 
 
+def test_new_items_are_placed_by_some_of_the_cases() -> None:
+    asked = []
+
+    def embed(queries: Queries, is_new: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
+        asked.append(queries.user_ids)
+        return np.ones((len(queries), 2), np.float32), np.ones((NUM_ITEMS, 2), np.float32)
+
+    choose_neighbours(_queries(), _histories(), _texts(), embed, cases_for_new_items=7)
+    everybody, *some = asked
+    assert everybody == _queries().user_ids
+    assert all(users == some[0] for users in some) and len(some[0]) == 7
+    assert some[0][0] == everybody[0] and some[0][-1] == everybody[-1]
+
+
+def test_old_items_of_a_history_fade_where_they_lead_astray() -> None:
+    def embed(queries: Queries, is_new: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
+        return np.ones((len(queries), 2), np.float32), np.ones((NUM_ITEMS, 2), np.float32)
+
+    plain = _queries()
+    others = [np.array([(first[0] + 2) % NUM_ITEMS, first[0]]) for first in plain.histories]
+    queries = Queries(plain.user_ids, others, plain.texts, plain.targets, plain.is_cold_user)
+    chosen = choose_neighbours(queries, _histories(), [""] * NUM_ITEMS, embed)
+    assert chosen.settings.decay < 1.0 == chosen.validation_ndcg
+
+
 def test_without_cases_the_towers_stay_alone() -> None:
-    def embed(is_new: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
+    def embed(queries: Queries, is_new: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
         raise AssertionError("nothing to embed")
 
     chosen = choose_neighbours(_queries().take([]), _histories(), _texts(), embed)
@@ -91,7 +116,8 @@ def test_without_cases_the_towers_stay_alone() -> None:
 
 
 def test_a_target_that_ties_stands_last_and_the_history_does_not_count() -> None:
-    cases = _Cases([np.array([0])], np.array([2]), 4)
+    case = Queries(["u"], [np.array([0])], [""], np.array([2], np.int32), np.zeros(1, bool))
+    cases = _Cases(case, 4)
     # item 0 is seen, item 1 ties with the target: second place
     assert np.isclose(cases.ndcg(np.array([[9.0, 1.0, 1.0, 0.0]])), 1.0 / np.log2(3.0))
 
@@ -121,7 +147,7 @@ def test_without_a_hit_to_lose_nothing_costs() -> None:
     assert _best_for_new_items([_trial(1.0, 0.0, 0.0, 0.0)], 0.0).weight == 1.0
 
 
-def _blind(is_new: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
+def _blind(queries: Queries, is_new: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
     """Vectors that say next to nothing: the same for everybody, items nearly alike."""
     noise = np.random.default_rng(4).normal(size=(NUM_ITEMS, 1)).astype(np.float32)
     return np.ones((NUM_PAIRS, 1), np.float32), 0.01 * noise
@@ -156,7 +182,7 @@ def test_what_is_popular_never_gains() -> None:
 
 
 def test_a_prior_that_brings_nothing_is_left_out() -> None:
-    def embed(is_new: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
+    def embed(queries: Queries, is_new: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
         items = np.eye(NUM_ITEMS, dtype=np.float32)
         return items[1::2], items
 

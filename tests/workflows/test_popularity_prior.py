@@ -117,7 +117,8 @@ def test_the_later_half_of_the_validation_cases_decides(
         return choose_neighbours(*arguments, **options)
 
     monkeypatch.setattr(neighbours, "choose_neighbours", spy)
-    monkeypatch.setattr(neighbours, "_MAX_QUERIES", 3)
+    monkeypatch.setattr(neighbours, "_FEWEST_LATE_CASES", 3)
+    monkeypatch.setattr(neighbours, "_MAX_CASES", 3)
     config = shop_config("train.epochs=1", "towers.history=mean")
     train(config, tmp_path / "run")
     (queries, histories), dataset = asked, read_dataset(config.data)

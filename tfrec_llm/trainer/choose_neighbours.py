@@ -34,8 +34,10 @@ from tfrec_llm.prior.item_prior import PriorParts, PriorWeights
 from tfrec_llm.progress import Progress, Silent
 
 WEIGHTS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
-REGULARISATIONS = (10.0, 3.0, 30.0, 100.0)  # decays are compared at the first one
-DECAYS = (1.0, 0.8, 0.6)
+# From the first one on as long as it gets better; decays are compared at `REGULARISATION`.
+DECAYS = (1.0, 0.8, 0.6, 0.4, 0.2)
+REGULARISATION = 10.0
+WEAKER_REGULARISATIONS, STRONGER_REGULARISATIONS = (3.0, 1.0), (30.0, 100.0)
 PRIOR_ROUNDS = 2
 # What is new at the end of the log is taken after it too; the other way round is no rule.
 LATENESS_WEIGHTS = (0.0, 0.005, 0.01, 0.02, 0.03, 0.04, 0.05, 0.07, 0.1)
@@ -75,10 +77,11 @@ def choose_neighbours(
     queries: Queries,
     histories: Sequence[np.ndarray],
     item_texts: Sequence[str],
-    embed: Callable[[np.ndarray, float], tuple[np.ndarray, np.ndarray]],
+    embed: Callable[[Queries, np.ndarray, float], tuple[np.ndarray, np.ndarray]],
     *,
     num_neighbours: int = 100,
     prior_parts: PriorParts | None = None,
+    cases_for_new_items: int = 4000,
     new_item_cost: float = 0.02,
     seed: int = 0,
     progress: Progress | None = None,
@@ -89,11 +92,13 @@ def choose_neighbours(
         queries: validation cases; only those with a history count.
         histories: int arrays of item numbers, oldest first, what the users of training took.
         item_texts: num_items str.
-        embed: bool `(num_items,)`, which items are known by their text alone, and the length of
-            their vectors → embeddings of users float32 `(n, dim)`, of items `(num_items, dim)`,
-            without any prior.
+        embed: n cases; bool `(num_items,)`, which items are known by their text alone; and the
+            length of their vectors → embeddings of the users float32 `(n, dim)`, and of the items
+            `(num_items, dim)`, without any prior.
         num_neighbours: int >= 0, kept of each item; 0 chooses the prior alone.
         prior_parts: what a prior can be made of; None leaves it out.
+        cases_for_new_items: int >= 1, of the cases, by which new items are placed: many ways to
+            do so are tried, and differ by more than what is chosen before.
         new_item_cost: float in [0, 1), share of NDCG@100 that showing new items may cost.
         seed: int, of the items taken for new.
         progress: listener.
@@ -101,21 +106,20 @@ def choose_neighbours(
     Returns: `ChosenNeighbours`; with nothing to choose by, towers alone.
     """
     progress = progress or Silent()
-    rows = np.flatnonzero([len(history) > 0 for history in queries.histories])
+    queries = queries.take(np.flatnonzero([len(history) > 0 for history in queries.histories]))
     num_items = len(item_texts)
     is_new = unseen_items(histories, num_items)
-    if not len(rows) or is_new.all():
+    if not len(queries) or is_new.all():
         return ChosenNeighbours()
-    asked = [queries.histories[i] for i in rows]
-    cases = _Cases(asked, queries.targets[rows], num_items)
+    cases = _Cases(queries, num_items)
 
-    users, items = embed(is_new, 1.0)
-    products = users[rows] @ items.T
+    users, items = embed(queries, is_new, 1.0)
+    products = users @ items.T
     without = cases.ndcg(products)
     best, settings, by_clicks = _by_clicks(
-        cases, products, asked, histories, num_neighbours, progress
+        cases, products, queries.histories, histories, num_neighbours, progress
     )
-    profile = history_profile(asked, num_items, settings.decay)
+    profile = history_profile(queries.histories, num_items, settings.decay)
     from_clicks = (settings.weight * (profile @ by_clicks)).toarray()
     prior_weights, prior = PriorWeights(), np.zeros(num_items, np.float32)
     if prior_parts is not None:
@@ -138,6 +142,9 @@ def choose_neighbours(
             best, settings = reached, replace(settings, word_weight=weight)
     progress.message(f"neighbours by words: best NDCG@100 {best:.4f}")
 
+    some = np.unique(np.linspace(0, len(queries) - 1, cases_for_new_items).astype(int))
+    queries, profile = queries.take(some), profile[some]
+    cases = _Cases(queries, num_items)
     taken = is_new | (np.random.default_rng(seed).random(num_items) < NEW_SHARE)
     old = sparse.diags((~taken).astype(np.float32))
     between_old = settings.weight * by_clicks + settings.word_weight * by_words
@@ -147,8 +154,8 @@ def choose_neighbours(
     is_target_new = taken[cases.targets]
     taken_pairs = words.new_pairs(taken, num_neighbours)
     new_pairs = words.new_pairs(is_new, num_neighbours)
-    users, items = embed(taken, 1.0)
-    products = users[rows] @ items.T
+    users, items = embed(queries, taken, 1.0)
+    products = users @ items.T
     shapes = []  # sharpness, its weight among new items, what it adds with those taken, as it is
     for sharpness in SHARPNESSES:
         from_taken = profile @ taken_pairs.power(sharpness)
@@ -160,10 +167,10 @@ def choose_neighbours(
         shapes.append((sharpness, new_weight, from_taken, profile @ new_pairs.power(sharpness)))
     trials = []
     for scale in NEW_ITEM_SCALES:
-        users, items = embed(is_new, scale)
-        as_it_is = users[rows] @ items.T + from_known
-        users, items = embed(taken, scale)
-        with_taken = users[rows] @ items.T + from_old
+        users, items = embed(queries, is_new, scale)
+        as_it_is = users @ items.T + from_known
+        users, items = embed(queries, taken, scale)
+        with_taken = users @ items.T + from_old
         for sharpness, new_weight, from_taken, from_new in shapes:
             added_taken, added_new = from_taken.toarray(), from_new.toarray()
             for reach in REACHES if new_weight else (1.0,):
@@ -209,8 +216,10 @@ def _by_clicks(
     by_clicks = sparse.csr_matrix((num_items, num_items), dtype=np.float32)
     of_best: ItemRegression | None = None
 
-    def weigh(regression: ItemRegression, decay: float, regularisation: float) -> None:
+    def weigh(regression: ItemRegression, decay: float, regularisation: float) -> bool:
+        """Tries all weights; returns whether one of them is the best so far."""
         nonlocal best, settings, by_clicks, of_best
+        best_before = best
         weights = regression.weights(regularisation)
         added = (history_profile(asked, num_items, decay) @ weights).toarray()
         for weight in WEIGHTS:
@@ -224,15 +233,20 @@ def _by_clicks(
             f"neighbours by clicks, decay {decay}, regularisation {regularisation}: "
             f"best NDCG@100 {best:.4f}"
         )
+        return best > best_before
 
     for decay in DECAYS if num_neighbours else ():
         regression = ItemRegression(
             histories, num_items, decay=decay, num_neighbours=num_neighbours
         )
-        weigh(regression, decay, REGULARISATIONS[0])
-    if of_best is not None:
-        for regularisation in REGULARISATIONS[1:]:
-            weigh(of_best, settings.decay, regularisation)
+        if not weigh(regression, decay, REGULARISATION) and of_best is not None:
+            break
+    if of_best is None:
+        return best, settings, by_clicks
+    for others in (WEAKER_REGULARISATIONS, STRONGER_REGULARISATIONS):
+        for regularisation in others:
+            if not weigh(of_best, settings.decay, regularisation):
+                break
     return best, settings, by_clicks
 
 
@@ -291,11 +305,9 @@ def _best_for_new_items(trials: Sequence[_Trial], cost: float) -> _Trial:
 class _Cases:
     """Where targets stand, without ranking the rest."""
 
-    def __init__(
-        self, histories: Sequence[np.ndarray], targets: np.ndarray, num_items: int
-    ) -> None:
-        self.targets = targets
-        self.seen = history_profile(histories, num_items).nonzero()
+    def __init__(self, queries: Queries, num_items: int) -> None:
+        self.targets = queries.targets
+        self.seen = history_profile(queries.histories, num_items).nonzero()
 
     def ndcg(
         self,

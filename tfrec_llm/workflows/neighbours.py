@@ -10,6 +10,7 @@ from scipy import sparse
 
 from tfrec_llm.config.run_config import RunConfig
 from tfrec_llm.data.histories import histories_of
+from tfrec_llm.data.queries import Queries
 from tfrec_llm.data.shards.streamed_interactions import (
     MOST_IN_MEMORY,
     MOST_ITEMS,
@@ -30,8 +31,11 @@ from tfrec_llm.workflows.fine_tuning import features_of_the_moment
 from tfrec_llm.workflows.run_folder import RunFolder, corrupt_file
 
 _FILE = "checkpoints/neighbours.json"
-_MAX_SCORES = 40_000_000  # of validation cases × items, held several times over
-_MAX_QUERIES = 4000
+# Validation cases × items, held several times over. Two weights of a hundredth's difference in NDCG
+# are told apart by thousands of cases.
+_MAX_SCORES, _MAX_CASES = 100_000_000, 8000
+_MAX_SCORES_FOR_NEW_ITEMS, _MAX_CASES_FOR_NEW_ITEMS = 40_000_000, 4000
+_FEWEST_LATE_CASES, _FEWEST_CASES = 4000, 200
 
 
 def chosen_neighbours(
@@ -121,17 +125,20 @@ def _choose(
     config: RunConfig, prepared: Prepared, model: TwoTowerModel, progress: Progress
 ) -> ChosenNeighbours:
     num_items, seed = len(prepared.catalogue), config.train.seed
-    most = min(_MAX_QUERIES, max(200, _MAX_SCORES // num_items))
     histories = histories_of(prepared.split.train)
     parts = _prior_parts(prepared, histories)
     queries = prepared.split.validation
     if prepared.dataset.has_order:
-        queries = latest_cases(queries, parts.lateness, fewest=_MAX_QUERIES)
+        queries = latest_cases(queries, parts.lateness, fewest=_FEWEST_LATE_CASES)
+    most = min(_MAX_CASES, max(_FEWEST_CASES, _MAX_SCORES // num_items))
+    few = max(_FEWEST_CASES, _MAX_SCORES_FOR_NEW_ITEMS // num_items)
     queries = queries.sample(most, child_generator(seed, "neighbour validation"))
     items, texts = features_of_the_moment(config, prepared, model, progress)()
     scorer = RetrievalScorer(model, items, np.ones(num_items), texts)
 
-    def embed(is_new: np.ndarray, new_item_scale: float) -> tuple[np.ndarray, np.ndarray]:
+    def embed(
+        queries: Queries, is_new: np.ndarray, new_item_scale: float
+    ) -> tuple[np.ndarray, np.ndarray]:
         model.new_item_scale.assign(new_item_scale)
         scorer.renew(items, ~is_new, texts)
         return scorer.embed(queries), scorer.item_embeddings
@@ -143,6 +150,7 @@ def _choose(
         embed,
         num_neighbours=config.towers.neighbours,
         prior_parts=parts if model.num_priors else None,
+        cases_for_new_items=min(_MAX_CASES_FOR_NEW_ITEMS, few),
         new_item_cost=config.towers.new_item_cost,
         seed=child_seed(seed, "items taken for new"),
         progress=progress,
