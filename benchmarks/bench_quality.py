@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from cell import APART, EVERY_BASELINE, TRAINED, Cell, read_config
 from cell_figures import about, difference_with_interval, figure, in_slice, mean_with_interval
 from cells import chosen, exit_with, read_cell, run_cells
@@ -71,6 +72,12 @@ SLICES = {
 METRICS = ("ndcg@10", "recall@10", "recall@100")
 # Targets without clicks seldom come among the first ten of the whole corpus.
 METRIC_OF_SLICE = {"cold_items": "recall@100"}
+
+# Users asked for by their text, and new items ranked among new items: slice, title, suffix.
+STORED_TABLES = (
+    ("cold_users_text_only", "cold users, text only"),
+    ("cold_items", "cold items among themselves", "_among_cold"),
+)
 
 Results = dict[str, list[dict[str, Any]]]  # model → its results, one a seed
 
@@ -166,29 +173,37 @@ def _difference(ours: list[dict[str, Any]], theirs: list[dict[str, Any]], metric
     return figure(*difference_with_interval(both, others, metric), signed=True)
 
 
-def text_only_table(results: Results) -> str:
-    """Returns the cold users asked for by their text alone; "" where users have no text."""
-    name = "cold_users_text_only"
+def stored_table(results: Results, of: str, title: str, suffix: str = "") -> str:
+    """Returns figures that the cells hold as they were measured; "" where there are none.
+
+    Means over the seeds by their number of cases, and in brackets those of the intervals of each.
+
+    Args:
+        results: model → results.
+        of: key of the slice in the metrics of a result.
+        title: of the table.
+        suffix: of the names of the metrics in that slice.
+    """
     rows = {
-        model: [result["metrics"][name] for result in found if name in result["metrics"]]
+        model: [result["metrics"][of] for result in found if of in result["metrics"]]
         for model, found in results.items()
     }
-    rows = {model: found for model, found in rows.items() if found}
+    first, keys = METRICS[0] + suffix, [metric + suffix for metric in METRICS]
+    rows = {model: found for model, found in rows.items() if any(first in row for row in found)}
     if not rows:
         return ""
     num_cases = max(sum(row["queries"] for row in found) for found in rows.values())
     lines = [
-        f"| cold users, text only ({num_cases}) | {' | '.join(METRICS)} |",
+        f"| {title} ({num_cases}) | {' | '.join(METRICS)} |",
         "|---" * (len(METRICS) + 1) + "|",
     ]
     for model, found in rows.items():
         weights = [row["queries"] for row in found]
-        means = [
-            sum(row[m] * weight for row, weight in zip(found, weights, strict=True)) / sum(weights)
-            for m in METRICS
+        shown = [
+            figure(*np.average([[row[k], *row[f"{k}_ci95"]] for row in found], 0, weights))
+            for k in keys
         ]
-        shown = " | ".join(f"{mean:.4f}".replace("0.", ".") for mean in means)
-        lines.append(f"| {model} | {shown} |")
+        lines.append(f"| {model} | {' | '.join(shown)} |")
     return "\n".join(lines)
 
 
@@ -238,7 +253,7 @@ def section(found: dict[str, list[dict[str, Any]]]) -> str:
     parts = [
         about(every) + f". sha256 of the tables in full: `{every[0]['data']['sha256']}`.",
         *(table for table in tables if table),
-        text_only_table(results),
+        *(stored_table(results, *table) for table in STORED_TABLES),
         cost_table(results),
         "Memory is that of the whole cell, and the fast baselines of a seed share one. "
         f"Settings over `{every[0]['config']}`: " + "; ".join(settings) + ".",

@@ -121,7 +121,8 @@ def test_heads_rules_and_rows_have_as_many_columns(
 def test_a_slice_without_cases_has_no_table(found: dict[str, list[dict[str, Any]]]) -> None:
     results = bench_quality.by_model(found)
     assert bench_quality.quality_table(results, ["knn"], "cold_items") == ""
-    assert bench_quality.text_only_table(results) == ""
+    for table in bench_quality.STORED_TABLES:
+        assert bench_quality.stored_table(results, *table) == ""
 
 
 def test_seeds_are_put_together_and_paired_where_both_were_measured() -> None:
@@ -137,14 +138,17 @@ def test_seeds_are_put_together_and_paired_where_both_were_measured() -> None:
     assert row(bench_quality.quality_table(results, ["knn"], "all"), "two_tower").endswith("| – |")
 
 
-def test_users_asked_by_text_alone_are_weighed_by_their_number() -> None:
+def test_figures_measured_before_are_weighed_by_the_number_of_cases_of_a_seed() -> None:
     def asked(seed: int, queries: int, value: float) -> dict[str, Any]:
-        figures = {"queries": queries, "ndcg@10": value, "recall@10": value, "recall@100": value}
-        return result("two_tower", [0], seed, metrics={"all": {}, "cold_users_text_only": figures})
+        names = [f"{metric}_among_cold" for metric in bench_quality.METRICS]
+        figures = dict.fromkeys(names, value) | {"queries": queries}
+        figures |= {f"{name}_ci95": [value - 0.1, value + 0.2] for name in names}
+        return result("two_tower", [0], seed, metrics={"all": {}, "cold_items": figures})
 
-    table = bench_quality.text_only_table({"two_tower": [asked(7, 1, 0.1), asked(8, 3, 0.5)]})
-    assert "| cold users, text only (4) |" in table
-    assert row(table, "two_tower") == "| two_tower | .4000 | .4000 | .4000 |"
+    both = {"two_tower": [asked(7, 1, 0.1), asked(8, 3, 0.5)]}
+    table = bench_quality.stored_table(both, "cold_items", "among themselves", "_among_cold")
+    assert "| among themselves (4) | ndcg@10 | recall@10 | recall@100 |" in table
+    assert row(table, "two_tower") == "| two_tower |" + " .4000 (.3000 … .6000) |" * 3
 
 
 def test_a_section_tells_data_cost_and_settings(found: dict[str, list[dict[str, Any]]]) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tfrec_llm.data.queries import Queries
 from tfrec_llm.prior.item_prior import PriorParts, PriorWeights
@@ -119,7 +122,28 @@ def test_a_target_that_ties_stands_last_and_the_history_does_not_count() -> None
     case = Queries(["u"], [np.array([0])], [""], np.array([2], np.int32), np.zeros(1, bool))
     cases = _Cases(case, 4)
     # item 0 is seen, item 1 ties with the target: second place
-    assert np.isclose(cases.ndcg(np.array([[9.0, 1.0, 1.0, 0.0]])), 1.0 / np.log2(3.0))
+    scores = np.array([[9.0, 1.0, 1.0, 0.0]])
+    assert cases.ranks(lambda rows: [scores[rows]]).tolist() == [[1]]
+    assert cases.ndcgs(lambda rows: [scores[rows]]) == [pytest.approx(1.0 / np.log2(3.0))]
+
+
+@given(seed=st.integers(0, 99), num_cases=st.integers(1, 100), all_items=st.booleans())
+def test_places_are_those_of_a_sort(seed: int, num_cases: int, all_items: bool) -> None:
+    rng = np.random.default_rng(seed)
+    scores = rng.permuted(np.tile(np.arange(9.0), (num_cases, 1)), axis=1)
+    targets = rng.integers(0, 9, num_cases).astype(np.int32)
+    seen = [np.setdiff1d(rng.integers(0, 9, 3), [target]) for target in targets]
+    among = None if all_items else rng.random(9) < 0.5
+    names = [""] * num_cases
+    cases = _Cases(Queries(names, seen, names, targets, np.zeros(num_cases, bool)), 9)
+    found = cases.ranks(lambda rows: [scores[rows], -scores[rows]], among)
+    for case, (target, history) in enumerate(zip(targets, seen, strict=True)):
+        others = set(range(9) if among is None else np.flatnonzero(among)) - {*history, target}
+        for way, sign in enumerate((1.0, -1.0)):
+            by_score = sorted([*others, target], key=lambda item: -sign * scores[case, item])
+            # A target that is not among the ranked items is not counted as one above itself.
+            is_ranked = among is None or among[target]
+            assert found[way, case] == by_score.index(target) - (not is_ranked)
 
 
 def _trial(weight: float, as_it_is: float, with_taken: float, of_new: float) -> _Trial:

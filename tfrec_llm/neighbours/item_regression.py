@@ -71,6 +71,7 @@ class ItemRegression:
         kept = _affordable(inputs)
         inputs, targets = inputs[kept], targets[kept]
         self._gram = (inputs.T @ inputs).tocsr()
+        self._row_lengths = np.diff(self._gram.indptr)
         self._candidates = _largest_for_each_target(
             (inputs.T @ targets).tocsc(), self._gram.diagonal(), num_neighbours
         )
@@ -82,12 +83,15 @@ class ItemRegression:
             regularisation: float > 0, pulls weights that rest on few cases towards 0.
         """
         products, values = self._candidates, []
+        place = np.full(self.num_items, -1)  # of an item among the candidates of the target
         for item in range(self.num_items):
             begin, end = products.indptr[item], products.indptr[item + 1]
             if begin == end:
                 continue
             rows = products.indices[begin:end]
-            gram = self._gram[rows][:, rows].toarray().astype(np.float64)
+            place[rows] = np.arange(len(rows))
+            gram = self._gram_of(rows, place)
+            place[rows] = -1
             gram[np.diag_indices_from(gram)] += regularisation
             values.append(
                 linalg.solve(gram, products.data[begin:end], assume_a="pos", check_finite=False)
@@ -98,6 +102,19 @@ class ItemRegression:
         ).tocsr()
         matrix.eliminate_zeros()
         return largest_of_rows(matrix, self.num_neighbours)
+
+    def _gram_of(self, rows: np.ndarray, place: np.ndarray) -> np.ndarray:
+        """Returns `gram[rows][:, rows]`, dense; scipy takes longer for it."""
+        begins, lengths = self._gram.indptr[rows], self._row_lengths[rows]
+        ends = np.cumsum(lengths)
+        entries = np.arange(ends[-1]) + np.repeat(begins - (ends - lengths), lengths)
+        columns = place[self._gram.indices[entries]]
+        kept = columns >= 0
+        dense = np.zeros((len(rows), len(rows)))
+        dense[np.repeat(np.arange(len(rows)), lengths)[kept], columns[kept]] = self._gram.data[
+            entries[kept]
+        ]
+        return dense
 
 
 def _steps(

@@ -23,9 +23,20 @@ def largest_of_rows(matrix: sparse.csr_matrix, count: int) -> sparse.csr_matrix:
     lengths = np.diff(matrix.indptr)
     if not len(lengths) or lengths.max() <= count:
         return matrix
-    row_of = np.repeat(np.arange(len(lengths)), lengths)
-    largest_first = np.lexsort((-matrix.data, row_of))
-    place = np.arange(matrix.nnz) - np.repeat(matrix.indptr[:-1], lengths)
-    kept = np.sort(largest_first[place < count])
+    kept = np.ones(matrix.nnz, bool)
+    for row in np.flatnonzero(lengths > count):
+        entries = slice(matrix.indptr[row], matrix.indptr[row + 1])
+        kept[entries] = _largest(matrix.data[entries], count)
     starts = np.concatenate([[0], np.cumsum(np.minimum(lengths, count))])
     return sparse.csr_matrix((matrix.data[kept], matrix.indices[kept], starts), shape=matrix.shape)
+
+
+def _largest(values: np.ndarray, count: int) -> np.ndarray:
+    """Returns which of more than `count` values are the largest, of equal ones the first."""
+    if count == 0:
+        return np.zeros(len(values), bool)
+    least = np.partition(values, len(values) - count)[len(values) - count]
+    kept: np.ndarray = values > least
+    equal = np.flatnonzero(values == least)
+    kept[equal[: count - np.count_nonzero(kept)]] = True
+    return kept

@@ -19,7 +19,9 @@ NDCG is taken at 100, where a few thousand cases tell settings apart better than
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -52,6 +54,9 @@ SHARPNESSES = (1.0, 1.5, 2.0)
 # Of the weight that orders new items among themselves; only those who have a history feel it.
 REACHES = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
 NEW_SHARE = 0.1
+_ROWS = 32  # scores of so many cases are computed at once
+
+Scored = Callable[[slice], Iterable[np.ndarray]]
 
 
 @dataclass(frozen=True)
@@ -115,15 +120,15 @@ def choose_neighbours(
 
     users, items = embed(queries, is_new, 1.0)
     products = users @ items.T
-    without = cases.ndcg(products)
+    without = cases.ndcgs(lambda rows: [products[rows]])[0]
     best, settings, by_clicks = _by_clicks(
-        cases, products, queries.histories, histories, num_neighbours, progress
+        cases, products, without, queries.histories, histories, num_neighbours, progress
     )
     profile = history_profile(queries.histories, num_items, settings.decay)
-    from_clicks = (settings.weight * (profile @ by_clicks)).toarray()
+    products += (settings.weight * (profile @ by_clicks)).toarray()
     prior_weights, prior = PriorWeights(), np.zeros(num_items, np.float32)
     if prior_parts is not None:
-        best, prior_weights = _prior_weights(cases, products + from_clicks, prior_parts, best)
+        best, prior_weights = _prior_weights(cases, products, prior_parts, best)
         prior = prior_parts.prior(prior_weights)
         progress.message(
             f"prior: lateness {prior_weights.lateness:g}, popularity {prior_weights.popularity:g}, "
@@ -135,9 +140,9 @@ def choose_neighbours(
         )
     words = WordLikeness(item_texts)
     by_words = words.pairs(~is_new, ~is_new, num_neighbours)
-    from_words = (profile @ by_words).toarray()
-    for weight in WORD_WEIGHTS:
-        reached = cases.ndcg(products + from_clicks + prior + weight * from_words)
+    products += prior
+    by_weight = cases.ndcgs(_with(products, profile @ by_words, WORD_WEIGHTS))
+    for weight, reached in zip(WORD_WEIGHTS, by_weight, strict=True):
         if reached > best:
             best, settings = reached, replace(settings, word_weight=weight)
     progress.message(f"neighbours by words: best NDCG@100 {best:.4f}")
@@ -159,11 +164,9 @@ def choose_neighbours(
     shapes = []  # sharpness, its weight among new items, what it adds with those taken, as it is
     for sharpness in SHARPNESSES:
         from_taken = profile @ taken_pairs.power(sharpness)
-        dense, best_new, new_weight = from_taken.toarray(), -1.0, 0.0
-        for weight in NEW_WEIGHTS:
-            reached = cases.ndcg(products + weight * dense, among=taken, only=is_target_new)
-            if reached > best_new:
-                best_new, new_weight = reached, weight
+        ranks = cases.ranks(_with(products, from_taken, NEW_WEIGHTS), among=taken)
+        by_weight = [_ndcg(of_weight[is_target_new]) for of_weight in ranks]
+        new_weight = NEW_WEIGHTS[int(np.argmax(by_weight))]
         shapes.append((sharpness, new_weight, from_taken, profile @ new_pairs.power(sharpness)))
     trials = []
     for scale in NEW_ITEM_SCALES:
@@ -172,20 +175,24 @@ def choose_neighbours(
         users, items = embed(queries, taken, scale)
         with_taken = users @ items.T + from_old
         for sharpness, new_weight, from_taken, from_new in shapes:
-            added_taken, added_new = from_taken.toarray(), from_new.toarray()
-            for reach in REACHES if new_weight else (1.0,):
-                weight = scale * reach * new_weight
-                scores = with_taken + weight * added_taken
-                trials.append(
-                    _Trial(
-                        scale=scale,
-                        weight=weight,
-                        sharpness=sharpness,
-                        as_it_is=cases.ndcg(as_it_is + weight * added_new),
-                        with_taken=cases.ndcg(scores),
-                        of_new=cases.ndcg(scores, only=is_target_new),
-                    )
+            weights = [scale * reach * new_weight for reach in (REACHES if new_weight else (1.0,))]
+            of_taken = cases.ranks(_with(with_taken, from_taken, weights))
+            trials += [
+                _Trial(
+                    scale=scale,
+                    weight=weight,
+                    sharpness=sharpness,
+                    as_it_is=reached,
+                    with_taken=_ndcg(ranks),
+                    of_new=_ndcg(ranks[is_target_new]),
                 )
+                for weight, reached, ranks in zip(
+                    weights,
+                    cases.ndcgs(_with(as_it_is, from_new, weights)),
+                    of_taken,
+                    strict=True,
+                )
+            ]
     trial = _best_for_new_items(trials, new_item_cost)
     progress.message(
         f"new items of length {trial.scale}, words of weight {trial.weight:g}, sharpness "
@@ -204,6 +211,7 @@ def choose_neighbours(
 def _by_clicks(
     cases: _Cases,
     products: np.ndarray,
+    without: float,
     asked: Sequence[np.ndarray],
     histories: Sequence[np.ndarray],
     num_neighbours: int,
@@ -211,7 +219,7 @@ def _by_clicks(
 ) -> tuple[float, NeighbourSettings, sparse.csr_matrix]:
     """Returns the best NDCG, its settings, and what clicks say then: nothing if that is best."""
     num_items = products.shape[1]
-    best = cases.ndcg(products)
+    best = without
     settings = NeighbourSettings(num_neighbours=num_neighbours)
     by_clicks = sparse.csr_matrix((num_items, num_items), dtype=np.float32)
     of_best: ItemRegression | None = None
@@ -221,9 +229,9 @@ def _by_clicks(
         nonlocal best, settings, by_clicks, of_best
         best_before = best
         weights = regression.weights(regularisation)
-        added = (history_profile(asked, num_items, decay) @ weights).toarray()
-        for weight in WEIGHTS:
-            reached = cases.ndcg(products + weight * added)
+        added = history_profile(asked, num_items, decay) @ weights
+        by_weight = cases.ndcgs(_with(products, added, WEIGHTS))
+        for weight, reached in zip(WEIGHTS, by_weight, strict=True):
             if reached > best:
                 best, by_clicks, of_best = reached, weights, regression
                 settings = replace(
@@ -260,11 +268,12 @@ def _prior_weights(
         for name, grid in grids.items():
             if not getattr(parts, name).any():
                 continue
-            for weight in grid:
-                tried = replace(weights, **{name: weight})
-                reached = cases.ndcg(scores + parts.prior(tried))
+            ways = [replace(weights, **{name: weight}) for weight in grid]
+            priors = [parts.prior(way) for way in ways]
+            by_way = cases.ndcgs(_with_priors(scores, priors))
+            for way, reached in zip(ways, by_way, strict=True):
                 if reached > best:
-                    best, weights = reached, tried
+                    best, weights = reached, way
     return best, weights
 
 
@@ -307,22 +316,58 @@ class _Cases:
 
     def __init__(self, queries: Queries, num_items: int) -> None:
         self.targets = queries.targets
-        self.seen = history_profile(queries.histories, num_items).nonzero()
+        self._seen = history_profile(queries.histories, num_items)
 
-    def ndcg(
-        self,
-        scores: np.ndarray,
-        among: np.ndarray | None = None,
-        only: np.ndarray | None = None,
-    ) -> float:
-        """Returns the mean NDCG@100; items that tie with a target stand before it.
+    def ranks(self, scored: Scored, among: np.ndarray | None = None) -> np.ndarray:
+        """Returns the place of each target, 0 the first, by each of some scores.
 
-        `among` are the items that are ranked, `only` the cases that count; None takes all.
+        Items that tie with a target stand before it; those of the history do not count.
+
+        Args:
+            scored: rows of cases → what ranks them, float32 `(rows, num_items)` each. A few rows at
+                a time fit into the cache of a processor, where all would be read from memory again
+                for each of the scores.
+            among: bool `(num_items,)`, the items that are ranked; None takes all.
+
+        Returns: int64 `(scores, cases)`.
         """
-        own = scores[np.arange(len(self.targets)), self.targets]
-        above = scores >= own[:, None]
-        above[self.seen] = False
-        ranks = (above if among is None else above[:, among]).sum(axis=1) - 1
-        gains = np.where(ranks < 100, 1.0 / np.log2(np.maximum(ranks, 0) + 2.0), 0.0)
-        gains = gains if only is None else gains[only]
-        return float(gains.mean()) if len(gains) else 0.0
+
+        def of_rows(start: int) -> list[list[int]]:
+            rows = slice(start, min(start + _ROWS, len(self.targets)))
+            targets, seen = self.targets[rows], self._seen[rows].nonzero()
+            found = []
+            for scores in scored(rows):
+                own = scores[np.arange(len(targets)), targets]
+                above = scores >= own[:, None]
+                above[seen] = False
+                above = above if among is None else above[:, among]
+                found.append([int(np.count_nonzero(row)) - 1 for row in above])
+            return found
+
+        with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+            blocks = list(pool.map(of_rows, range(0, len(self.targets), _ROWS)))
+        return np.concatenate([np.array(block) for block in blocks], axis=1)
+
+    def ndcgs(self, scored: Scored) -> list[float]:
+        """Returns the mean NDCG@100 by each of some scores; see `ranks`."""
+        return [_ndcg(ranks) for ranks in self.ranks(scored)]
+
+
+def _ndcg(ranks: np.ndarray) -> float:
+    gains = np.where(ranks < 100, 1.0 / np.log2(np.maximum(ranks, 0) + 2.0), 0.0)
+    return float(gains.mean()) if len(gains) else 0.0
+
+
+def _with(base: np.ndarray, added: sparse.csr_matrix, weights: Sequence[float]) -> Scored:
+    """Returns `base + weight * added` for each weight, a few rows at a time."""
+
+    def scored(rows: slice) -> Iterator[np.ndarray]:
+        dense = added[rows].toarray()
+        return (base[rows] + weight * dense for weight in weights)
+
+    return scored
+
+
+def _with_priors(base: np.ndarray, priors: Sequence[np.ndarray]) -> Scored:
+    """Returns `base + prior` for each prior of the items, a few rows at a time."""
+    return lambda rows: (base[rows] + prior for prior in priors)

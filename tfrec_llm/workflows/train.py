@@ -150,16 +150,19 @@ def train_dataset(
     }
     model, clicks, start, selected = select_phase(config, prepared, run, options)
     chosen = chosen_neighbours(config, prepared, run, model, progress)
-    neighbours = put_beside(model, config, prepared, parts.train, chosen)
-    refitted, selector = FitResult(), (model, neighbours)
+    selector, refitted, fitted_on = model, FitResult(), parts.train
     if config.train.refit:
         model, clicks, refitted = refit_phase(config, prepared, run, start, selected, options)
-        neighbours = put_beside(model, config, prepared, parts.train_and_validation, chosen)
+        fitted_on = parts.train_and_validation
+    neighbours = put_beside(model, config, prepared, fitted_on, chosen)
 
     ranker, ranker_summary = None, None
     if config.ranker.train:
+        known = neighbours
+        if selector is not model:
+            known = put_beside(selector, config, prepared, parts.train, chosen)
         ranker, ranker_summary = train_ranker(
-            config, prepared, selector, (model, neighbours), progress
+            config, prepared, (selector, known), (model, neighbours), progress
         )
     prepared, model = with_tuned_encoder(config, prepared, model, progress)
     trained = TrainedModel(
