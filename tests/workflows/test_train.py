@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from safetensors.numpy import load_file
 
 import tfrec_llm as tr
 from tfrec_llm.config.run_config import RunConfig
+from tfrec_llm.encoders.load_encoder import load_encoder
 from tfrec_llm.errors import CheckpointError, DataError, UsageError
 from tfrec_llm.serving.trained import TrainedModel
 from tfrec_llm.testing.small_tables import ODD_IDS, SILENT, UNREAD
@@ -187,9 +189,38 @@ def test_a_training_does_not_go_on_with_other_features(shop_config: Config, tmp_
     with pytest.raises(Killed):
         train(shop_config(), tmp_path / "run", progress=KilledAt("choose start", 2))
     begun = tmp_path / "run" / "checkpoints" / "fingerprint.json"
+    shutil.rmtree(begun.parent / "encoder")
     begun.write_text(json.dumps({**json.loads(begun.read_text()), "encoder": "0" * 64}))
     with pytest.raises(CheckpointError, match="began with other features of the texts"):
         train(shop_config(), tmp_path / "run", resume=True)
+
+
+def test_a_training_goes_on_with_the_encoder_it_began_with(
+    shop_config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = shop_config("encoder.word_columns=4", "train.epochs=0", "train.refit=false")
+    with pytest.raises(Killed):
+        train(config, tmp_path / "run", progress=KilledAt("choose start", 2))
+    kept = tmp_path / "run" / "checkpoints" / "encoder"
+    begun = load_encoder(kept).fingerprint
+
+    def of_another_processor(*_: Any) -> None:
+        raise AssertionError("its sums would be others")
+
+    monkeypatch.setattr("tfrec_llm.workflows.build.build_encoder", of_another_processor)
+    train(config, tmp_path / "run", resume=True)
+    assert TrainedModel.load(tmp_path / "run" / "model").encoder.fingerprint == begun
+    assert not kept.exists()
+
+
+def test_a_training_whose_encoder_was_not_kept_makes_it_again(
+    shop_config: Config, tmp_path: Path
+) -> None:
+    config = shop_config("train.epochs=0", "train.refit=false")
+    with pytest.raises(Killed):
+        train(config, tmp_path / "run", progress=KilledAt("choose start", 2))
+    shutil.rmtree(tmp_path / "run" / "checkpoints" / "encoder")
+    assert train(config, tmp_path / "run", resume=True)["best_epoch"] == 0
 
 
 @pytest.mark.slow

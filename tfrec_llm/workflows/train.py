@@ -42,6 +42,7 @@ from tfrec_llm.workflows.untrained_model import build_for_training, with_start_f
 from tfrec_llm.workflows.versions import package_versions
 
 _MAX_SAMPLE_QUERIES = 512
+_ENCODER = "checkpoints/encoder"  # as long as the training is under way
 
 
 def train(
@@ -121,7 +122,8 @@ def train_dataset(
         prepared = prepare_tuned(config, dataset, trained_encoder, language_model, progress)
         return prepared, run.training
 
-    prepared = prepare(config, dataset, progress=progress, language_model=language_model)
+    encoder = _encoder_of_the_beginning(run)
+    prepared = prepare(config, dataset, encoder, progress, language_model=language_model)
     prepared = with_start_from(config, prepared)
     _check_features(run, prepared.encoder)
     replicas.check_alike("the same language model", prepared.encoder.fingerprint)
@@ -134,6 +136,9 @@ def train_dataset(
     # Not before: what cannot be trained leaves the folder empty, to be tried again.
     with atomic_file(run.path / "config.yaml") as temporary:
         temporary.write_text(dump_config(config), encoding="utf-8")
+    if encoder is None:
+        shutil.rmtree(run.path / _ENCODER, ignore_errors=True)
+        prepared.encoder.save(run.path / _ENCODER)
     begun = {"fingerprint": fingerprint, "encoder": prepared.encoder.fingerprint}
     run.write_json(FINGERPRINT_FILE, begun)
     write_quarantine(dataset.quarantine, run.path / "quarantine")
@@ -207,6 +212,7 @@ def train_dataset(
     if ranker_summary is not None:
         summary["ranker"] = ranker_summary
     run.write_json(TRAINING_FILE, summary)
+    shutil.rmtree(run.path / _ENCODER, ignore_errors=True)
     return prepared, summary
 
 
@@ -244,17 +250,24 @@ def select(
     return selected
 
 
-def _check_features(run: RunFolder, encoder: Encoder) -> None:
-    """Refuses to go on with features that the weights so far were not trained on.
+def _encoder_of_the_beginning(run: RunFolder) -> Encoder | None:
+    """Returns the encoder with which a training began that now goes on; None if none did.
 
-    Encodings of words come from sums that another processor may take in another order.
+    Another processor may take the sums behind the words and centres of an encoder in another order,
+    and a preset may be out of reach there or another one under the same name.
     """
+    kept = run.path / _ENCODER
+    has_begun = run.fingerprint is not None and kept.is_dir()
+    return load_encoder(kept) if has_begun else None
+
+
+def _check_features(run: RunFolder, encoder: Encoder) -> None:
+    """Refuses to go on with features that the weights so far were not trained on."""
     begun = (run.read_json(FINGERPRINT_FILE) or {}).get("encoder")
     if begun not in (None, encoder.fingerprint):
         raise CheckpointError(
-            f"{run.path} began with other features of the texts: another language model under the "
-            "same name, or words that were encoded on another machine. Go on with the training "
-            "where it began, or begin anew in another --out folder."
+            f"{run.path} began with other features of the texts, and {_ENCODER}, the encoder of "
+            "that time, is not there or another one. Begin anew in another --out folder."
         )
 
 
