@@ -53,9 +53,9 @@ tfx-install:  ## make .venv-tfx: Python 3.10 and TFX 1.16, with TensorFlow 2.16
 	@PYTHON='$(PYTHON)' requirements/install.sh $(VENV_TFX) 3.10 requirements/tfx.lock tfx-install
 
 # All fast tests, doctests too. What cannot run there is skipped with its reason, which -rs prints:
-# the mark `needs(requirement, reason)` of tests/conftest.py.
+# the mark `needs(requirement, reason)` of tests/conftest.py. TESTS="tests/tfx …" runs a part.
 tfx-test: tfx-install  ## the fast tests and those of the TFX pipeline, in .venv-tfx
-	$(VENV_TFX)/bin/pytest -n 2 --dist loadgroup -m "not slow" -rs
+	$(VENV_TFX)/bin/pytest -n 2 --dist loadgroup -m "not slow" -rs $(TESTS)
 
 tfx-demo: install tfx-install  ## the TFX pipeline on the bookshop; what it pushes is served by .venv
 	$(VENV_TFX)/bin/python -m tfrec_llm.pipelines.on_tfx.demo --served-by $(BIN)/python
