@@ -5,7 +5,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := help
-.PHONY: help install demo check test test-fast test-slow format probe bench bench-quality \
+.PHONY: help install demo check test test-fast test-slow test-all format probe bench bench-quality \
 	tfx-install tfx-test tfx-demo clean
 
 VENV := .venv
@@ -27,14 +27,17 @@ check: install  ## lint, format, types, direction of imports
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: check  ## check, then all tests, in two processes
-	$(BIN)/pytest -n 2 --dist loadgroup
+test: check  ## check, then the tests, in two processes
+	$(BIN)/pytest -n 2 --dist loadgroup -m "not exhaustive"
 
 test-fast: install  ## the tests that take no more than a few seconds
 	$(BIN)/pytest -m "not slow"
 
 test-slow: install  ## the others
-	$(BIN)/pytest -m slow
+	$(BIN)/pytest -m "slow and not exhaustive"
+
+test-all: check  ## check, then all tests: further kinds of encoders and histories, real data
+	$(BIN)/pytest -n 2 --dist loadgroup
 
 format: install  ## mend what lint and format can mend by themselves
 	$(BIN)/ruff check --fix .

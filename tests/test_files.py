@@ -11,7 +11,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tfrec_llm.files import atomic_file, atomic_folder, locked, sha256_of_file
+from tfrec_llm.files import atomic_file, atomic_folder, check_room, locked, sha256_of_file
+
+LIMITED = """
+import resource, sys
+from tfrec_llm.files import check_room
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+check_room(sys.argv[1], 1000)
+try:
+    check_room(sys.argv[1], 1001)
+except OSError as error:
+    print(error.strerror)
+"""
+
+
+def test_a_file_that_does_not_fit_is_told_before_it_is_written(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", LIMITED, tmp_path], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("File too large\n", "")
+    check_room(tmp_path, 0)
+    assert os.listdir(tmp_path) == []
 
 
 @given(content=st.binary(max_size=100), repeats=st.sampled_from([1, 20_000]))

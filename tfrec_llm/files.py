@@ -107,6 +107,23 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def check_room(folder: str | Path, num_bytes: int) -> None:
+    """Fails where a file does not fit, before a library writes it that tells so in no clear way.
+
+    Args:
+        folder: where the file will lie.
+        num_bytes: int >= 0, its size.
+
+    Raises: OSError when a file of that size cannot be written there.
+
+    Example:
+        >>> check_room(tempfile.mkdtemp(), 1000)
+    """
+    with tempfile.TemporaryFile(dir=folder) as probe:
+        if num_bytes:
+            os.posix_fallocate(probe.fileno(), 0, num_bytes)
+
+
 @contextlib.contextmanager
 def locked(path: str | Path) -> Iterator[None]:
     """Holds an exclusive lock on `path` (a file made for it); a second process waits.

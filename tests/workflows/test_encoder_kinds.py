@@ -13,10 +13,10 @@ from tfrec_llm.errors import ConfigError
 @pytest.mark.parametrize(
     ("kind", "model"),
     [
-        ("bm25", "two_tower"),
+        pytest.param("bm25", "two_tower", marks=pytest.mark.exhaustive),
         ("word_embedding", "two_tower"),
-        ("sparse_coding", "two_tower"),
-        ("none", "two_tower"),
+        pytest.param("sparse_coding", "two_tower", marks=pytest.mark.exhaustive),
+        pytest.param("none", "two_tower", marks=pytest.mark.exhaustive),
         ("language_model", "matrix_factorisation"),
     ],
 )

@@ -258,7 +258,13 @@ def test_a_finished_run_is_prepared_with_its_own_encoder(tuned_shop: Tuned) -> N
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("mode", "task"), [("lora", "refit epoch 1"), ("full", "select epoch 2")])
+@pytest.mark.parametrize(
+    ("mode", "task"),
+    [
+        ("lora", "refit epoch 1"),
+        pytest.param("full", "select epoch 2", marks=pytest.mark.exhaustive),
+    ],
+)
 def test_a_killed_run_goes_on_to_what_an_unbroken_one_comes_to(
     mode: str, task: str, tuned_shop: Tuned, tmp_path: Path
 ) -> None:

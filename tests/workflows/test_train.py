@@ -62,9 +62,9 @@ class Told:
     "history",
     [
         "mean",
-        "attention",
+        pytest.param("attention", marks=pytest.mark.exhaustive),
         "gru",
-        "lstm",
+        pytest.param("lstm", marks=pytest.mark.exhaustive),
         "transformer",
     ],
 )
@@ -149,9 +149,9 @@ def test_no_epoch_keeps_the_closed_form_start(shop_config: Config, tmp_path: Pat
 @pytest.mark.parametrize(
     ("task", "step"),
     [
-        ("encode texts", 32),
+        pytest.param("encode texts", 32, marks=pytest.mark.exhaustive),
         ("choose start", 2),
-        ("select epoch 1", 1),
+        pytest.param("select epoch 1", 1, marks=pytest.mark.exhaustive),
         ("select epoch 2", 2),
         ("refit epoch 1", 1),
     ],

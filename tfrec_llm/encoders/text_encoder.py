@@ -18,7 +18,7 @@ from tfrec_llm.encoders.length_batches import length_batches
 from tfrec_llm.encoders.load_preset import load_preset, use_exact_gelu
 from tfrec_llm.encoders.presets import ResolvedPreset, read_json, resolve_preset
 from tfrec_llm.errors import CorruptFileError, EncoderError, UsageError
-from tfrec_llm.files import atomic_folder, sha256_of_file
+from tfrec_llm.files import atomic_folder, check_room, sha256_of_file
 from tfrec_llm.fusion.poolings import FIXED_POOLINGS, LEARNED_POOLINGS, make_pooling
 from tfrec_llm.keras_api import tf
 from tfrec_llm.progress import Progress, Silent
@@ -333,6 +333,8 @@ class TextEncoder(tf.Module):
         try:
             with atomic_folder(folder) as temporary:
                 self.preprocessor.tokenizer.save_to_preset(str(temporary))
+                # HDF5 would tell of a full disk in dozens of tracebacks that nobody can catch.
+                check_room(temporary, 4 * self.backbone.count_params())
                 self.backbone.save_to_preset(str(temporary))
                 if self._pool is not None and self._pool.weights:
                     arrays = {str(i): w.numpy() for i, w in enumerate(self._pool.weights)}
