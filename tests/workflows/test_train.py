@@ -14,7 +14,7 @@ from safetensors.numpy import load_file
 import tfrec_llm as tr
 from tfrec_llm.config.run_config import RunConfig
 from tfrec_llm.encoders.load_encoder import load_encoder
-from tfrec_llm.errors import CheckpointError, DataError, UsageError
+from tfrec_llm.errors import CheckpointError, CorruptFileError, DataError, UsageError
 from tfrec_llm.serving.trained import TrainedModel
 from tfrec_llm.testing.small_tables import ODD_IDS, SILENT, UNREAD
 from tfrec_llm.workflows.build import read_dataset
@@ -219,7 +219,11 @@ def test_a_training_whose_encoder_was_not_kept_makes_it_again(
     config = shop_config("train.epochs=0", "train.refit=false")
     with pytest.raises(Killed):
         train(config, tmp_path / "run", progress=KilledAt("choose start", 2))
-    shutil.rmtree(tmp_path / "run" / "checkpoints" / "encoder")
+    kept = tmp_path / "run" / "checkpoints" / "encoder"
+    next(kept.rglob("model.weights.h5")).write_bytes(b"other weights")
+    with pytest.raises(CorruptFileError, match="model.weights.h5 is missing .* Delete it, and"):
+        train(config, tmp_path / "run", resume=True)
+    shutil.rmtree(kept)
     assert train(config, tmp_path / "run", resume=True)["best_epoch"] == 0
 
 

@@ -22,7 +22,7 @@ from tfrec_llm.data.splits import Split
 from tfrec_llm.encoders.encoder import Encoder
 from tfrec_llm.encoders.load_encoder import load_encoder
 from tfrec_llm.encoders.text_encoder import TextEncoder
-from tfrec_llm.errors import CheckpointError
+from tfrec_llm.errors import CheckpointError, CorruptFileError, EncoderError
 from tfrec_llm.files import atomic_file, locked
 from tfrec_llm.models.retrieval_model import RetrievalModel
 from tfrec_llm.models.retrieval_scorer import RetrievalScorer
@@ -257,8 +257,15 @@ def _encoder_of_the_beginning(run: RunFolder) -> Encoder | None:
     and a preset may be out of reach there or another one under the same name.
     """
     kept = run.path / _ENCODER
-    has_begun = run.fingerprint is not None and kept.is_dir()
-    return load_encoder(kept) if has_begun else None
+    if run.fingerprint is None or not kept.is_dir():
+        return None
+    try:
+        return load_encoder(kept)
+    except (CorruptFileError, EncoderError) as error:
+        raise CorruptFileError(
+            f"{kept} is not the encoder that the training began with ({error}) Delete it, and "
+            "--resume makes the encoder anew where the training began."
+        ) from error
 
 
 def _check_features(run: RunFolder, encoder: Encoder) -> None:
