@@ -9,7 +9,8 @@ import pytest
 from tfrec_llm.cli.main import main
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
+FOLDERS = ("*.md", "benchmarks/*.md", "docs/**/*.md")
+PAGES = [page for folder in FOLDERS for page in ROOT.glob(folder)]
 FENCED = re.compile(r"^```[a-z]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
 COMMANDS = sorted(
     {
