@@ -11,6 +11,8 @@ from tfrec_llm.keras_api import tf
 from tfrec_llm.models.retrieval_model import RetrievalModel
 from tfrec_llm.neighbours.neighbour_table import NeighbourTable
 
+_ALIKE_IN_LENGTH = 64  # queries padded to the longest of them; most histories are short
+
 
 class RetrievalScorer:
     """Scores every item for held-out queries; the corpus is embedded once.
@@ -71,6 +73,15 @@ class RetrievalScorer:
 
     def embed(self, queries: Queries) -> np.ndarray:
         """Returns user embeddings, float32 `(num_queries, embedding_dim)`."""
+        lengths = np.array([len(history) for history in queries.histories], dtype=np.int64)
+        by_length = np.argsort(lengths, kind="stable")
+        cuts = range(_ALIKE_IN_LENGTH, len(queries), _ALIKE_IN_LENGTH)
+        parts = [self._embed_padded(queries.take(rows)) for rows in np.split(by_length, cuts)]
+        embeddings = np.concatenate(parts)
+        embeddings[by_length] = embeddings.copy()
+        return embeddings
+
+    def _embed_padded(self, queries: Queries) -> np.ndarray:
         max_history = self.model.max_history
         numbers = left_padded(queries.histories, max_length=max_history)
         features = np.zeros((len(queries), *self._feature_shape), dtype=np.float32)
