@@ -8,7 +8,7 @@ import numpy as np
 
 from tfrec_llm.keras_api import tf
 from tfrec_llm.neighbours.neighbour_table import NeighbourTable
-from tfrec_llm.retrieval.top_k_index import LOWEST_SCORE, NOTHING, pad_to_k
+from tfrec_llm.retrieval.top_k_index import LOWEST_SCORE, NOTHING, dot_products, pad_to_k
 
 
 class AddNeighbours(tf.Module):
@@ -91,7 +91,7 @@ class AddNeighbours(tf.Module):
         total = tf.gather(totals, group)
 
         def dot(row: tuple[Any, Any]) -> Any:  # a row at a time: vectors of thousands of items
-            return tf.linalg.matvec(tf.gather(embeddings, tf.maximum(row[0], 0)), row[1])
+            return dot_products(tf.gather(embeddings, tf.maximum(row[0], 0)), row[1])
 
         # A map over no row knows no shape: an empty one stands in, and is cut off.
         stand_in = [[0, tf.maximum(1 - batch, 0)], [0, 0]]

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from tfrec_llm.keras_api import tf
-from tfrec_llm.retrieval.top_k_index import LOWEST_SCORE, NOTHING, TopKIndex, pad_to_k
+from tfrec_llm.retrieval.top_k_index import TopKIndex, pad_to_k
 
 _MAX_SCORES = 1 << 25  # float32 scores held at a time: 128 MiB
 
@@ -15,11 +15,12 @@ _MAX_SCORES = 1 << 25  # float32 scores held at a time: 128 MiB
 class BruteForceIndex(TopKIndex):
     """Compares with every candidate: the yardstick of the others, and quick up to about 10⁵.
 
-    Many queries against many candidates are done in blocks of candidates, so memory stays bounded.
+    Many queries against many candidates are done a few queries at a time, so memory stays bounded.
 
     Args:
         embeddings: float `(num_items, dim)`, one row a candidate, finite.
-        max_scores: int, how many scores may be held in memory at a time. Defaults to 2²⁵.
+        max_scores: int, how many scores may be held in memory at a time; those of one query are
+            always held together. Defaults to 2²⁵.
 
     Example:
         >>> index = BruteForceIndex(np.eye(3, dtype=np.float32))
@@ -37,11 +38,15 @@ class BruteForceIndex(TopKIndex):
 
     def search(self, queries: Any, k: Any) -> tuple[Any, Any]:
         """Finds the best candidates of each query exactly; see `TopKIndex.search`."""
-        return search_exactly(self.embeddings, queries, k, self.max_scores)
+        return search_exactly(self.embeddings, queries, k, self.first_equal, self.max_scores)
 
 
 def search_exactly(
-    embeddings: Any, queries: Any, k: Any, max_scores: int = _MAX_SCORES
+    embeddings: Any,
+    queries: Any,
+    k: Any,
+    first_equal: Any = None,
+    max_scores: int = _MAX_SCORES,
 ) -> tuple[Any, Any]:
     """Finds the best rows of `embeddings` for each query by comparing with all of them.
 
@@ -49,43 +54,41 @@ def search_exactly(
         embeddings: tf.Variable or tensor, float32 `(num_items, dim)`, num_items known.
         queries: float32 `(batch, dim)`.
         k: int32 scalar tensor or int, >= 0.
-        max_scores: int, scores held at a time.
+        first_equal: int32 `(num_items,)`, for each row the first one equal to it, so that equal
+            rows tie and come in the order of their numbers; None where none are, or where their
+            order does not matter. A matrix product alone rounds some of them differently.
+        max_scores: int, scores held at a time, or those of one query where they are more.
 
     Returns: scores float32 `(batch, k)` and row numbers int32 `(batch, k)`, padded like those of
         an index.
 
     Example:
-        >>> _, numbers = search_exactly(tf.eye(3), tf.constant([[0.0, 0.6, 0.8]]), 4, max_scores=1)
+        >>> _, numbers = search_exactly(tf.eye(3), tf.constant([[0.0, 0.6, 0.8]]), 4)
         >>> numbers.numpy().tolist()
         [[2, 1, 0, -1]]
     """
     queries = tf.cast(queries, tf.float32)
     candidates = tf.convert_to_tensor(embeddings)
     num_items = int(candidates.shape[0])
-    batch = tf.shape(queries)[0]
     k = tf.convert_to_tensor(k, tf.int32)
     width = tf.minimum(k, num_items)
-    rows = tf.clip_by_value(max_scores // tf.maximum(batch, 1), 1, num_items)
-    # One query alone is multiplied by another kernel, which rounds equal rows differently. With a
-    # second one beside it, candidates that tie do so whatever the batch.
-    queries = tf.pad(queries, [[0, tf.maximum(2 - batch, 0)], [0, 0]])
+    at_a_time = max(1, max_scores // num_items)
 
-    def merge(begin: Any, best_scores: Any, best_numbers: Any) -> tuple[Any, Any, Any]:
-        block = candidates[begin : begin + rows]
-        scores = tf.matmul(queries, block, transpose_b=True)[:batch]
-        scores, numbers = tf.math.top_k(scores, tf.minimum(width, tf.shape(block)[0]))
-        # What was found before stands first, so that the lowest number wins every tie.
-        scores = tf.concat([best_scores, scores], axis=1)
-        numbers = tf.concat([best_numbers, begin + numbers], axis=1)
-        scores, places = tf.math.top_k(scores, width)
-        return begin + rows, scores, tf.gather(numbers, places, batch_dims=1)
+    def search_next(begin: Any, all_scores: Any, all_numbers: Any) -> tuple[Any, Any, Any]:
+        some = queries[begin : begin + at_a_time]
+        scores = tf.matmul(candidates, some, transpose_b=True)
+        if first_equal is not None:
+            scores = tf.gather(scores, first_equal)
+        scores, numbers = tf.math.top_k(tf.transpose(scores), width)
+        all_scores = tf.concat([all_scores, scores], axis=0)
+        return begin + at_a_time, all_scores, tf.concat([all_numbers, numbers], axis=0)
 
-    any_width = tf.TensorShape([None, None])
+    any_shape = tf.TensorShape([None, None])
     _, scores, numbers = tf.while_loop(
-        lambda begin, *_: begin < num_items,
-        merge,
-        (tf.constant(0), tf.fill([batch, width], LOWEST_SCORE), tf.fill([batch, width], NOTHING)),
-        shape_invariants=(tf.TensorShape([]), any_width, any_width),
+        lambda begin, *_: begin < tf.shape(queries)[0],
+        search_next,
+        (tf.constant(0), tf.zeros([0, width]), tf.zeros([0, width], tf.int32)),
+        shape_invariants=(tf.TensorShape([]), any_shape, any_shape),
         parallel_iterations=1,
     )
     return pad_to_k(scores, numbers, k)

@@ -12,7 +12,13 @@ from tfrec_llm.keras_api import tf
 from tfrec_llm.retrieval.brute_force_index import search_exactly
 from tfrec_llm.retrieval.index_recall import exact_scores, index_recall
 from tfrec_llm.retrieval.inverted_lists import inverted_lists
-from tfrec_llm.retrieval.top_k_index import LOWEST_SCORE, NOTHING, TopKIndex, pad_to_k
+from tfrec_llm.retrieval.top_k_index import (
+    LOWEST_SCORE,
+    NOTHING,
+    TopKIndex,
+    dot_products,
+    pad_to_k,
+)
 
 _EXACT_BELOW = 20_000  # rows; under that, comparing with all of them is as quick
 _LISTS_PER_ROOT = 8.0
@@ -115,7 +121,7 @@ class IvfIndex(TopKIndex):
         queries = tf.cast(queries, tf.float32)
         k = tf.convert_to_tensor(k, tf.int32)
         if self.is_exact:
-            return search_exactly(self.embeddings, queries, k)
+            return search_exactly(self.embeddings, queries, k, self.first_equal)
         width = tf.minimum(k, self.num_items)
         fetch = tf.minimum(tf.maximum(_RESCORED * width, _MIN_RESCORED), self.num_items)
         # Enough lists to hold that many candidates twice over.
@@ -136,7 +142,7 @@ class IvfIndex(TopKIndex):
         scores, numbers = tf.cond(
             tf.reduce_all(numbers >= 0),
             lambda: pad_to_k(scores, numbers, k),
-            lambda: search_exactly(self.embeddings, queries, k),
+            lambda: search_exactly(self.embeddings, queries, k, self.first_equal),
         )
         return scores, numbers
 
@@ -149,7 +155,7 @@ class IvfIndex(TopKIndex):
         places = tf.math.top_k(scores, tf.minimum(fetch, tf.shape(scores)[0])).indices
         # In the order of their numbers, so that the lowest number wins every tie.
         numbers = tf.sort(tf.gather(numbers, places))
-        scores = tf.linalg.matvec(tf.gather(self.embeddings, tf.maximum(numbers, 0)), query)
+        scores = dot_products(tf.gather(self.embeddings, tf.maximum(numbers, 0)), query)
         scores = tf.where(numbers >= 0, scores, LOWEST_SCORE)
         missing = [[0, tf.maximum(width - tf.shape(scores)[0], 0)]]
         scores = tf.pad(scores, missing, constant_values=LOWEST_SCORE)

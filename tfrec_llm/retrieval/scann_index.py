@@ -12,7 +12,7 @@ import numpy as np
 from tfrec_llm.errors import MissingPackageError, UsageError
 from tfrec_llm.keras_api import tf
 from tfrec_llm.retrieval.brute_force_index import search_exactly
-from tfrec_llm.retrieval.top_k_index import LOWEST_SCORE, TopKIndex, pad_to_k
+from tfrec_llm.retrieval.top_k_index import LOWEST_SCORE, TopKIndex, dot_products, pad_to_k
 
 _EXACT_BELOW = 20_000  # rows; ScaNN's own rule of thumb
 _TREE_ABOVE = 100_000
@@ -128,13 +128,13 @@ class ScannIndex(TopKIndex):
         # A row with fewer hits than another is filled with NaN and row 0.
         is_hit = ~tf.math.is_nan(distances)
         candidates = tf.gather(self.embeddings, tf.where(is_hit, numbers, 0))
-        scores = tf.where(is_hit, tf.einsum("bd,bnd->bn", queries, candidates), LOWEST_SCORE)
+        scores = tf.where(is_hit, dot_products(candidates, queries), LOWEST_SCORE)
         numbers = tf.where(is_hit, numbers, -1)
         num_hits = tf.reduce_sum(tf.cast(is_hit, tf.int32), axis=1)
         scores, numbers = tf.cond(
             tf.reduce_all(num_hits >= width),
             lambda: pad_to_k(*_best(scores, numbers, width), k),
-            lambda: search_exactly(self.embeddings, queries, k),
+            lambda: search_exactly(self.embeddings, queries, k, self.first_equal),
         )
         return scores, numbers
 

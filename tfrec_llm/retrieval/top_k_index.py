@@ -6,6 +6,7 @@ import abc
 from typing import Any
 
 import numpy as np
+import polars as pl
 
 from tfrec_llm.errors import UsageError
 from tfrec_llm.keras_api import tf
@@ -28,6 +29,8 @@ class TopKIndex(tf.Module, abc.ABC):
         is_exact: bool, whether the answers are those of comparing with every candidate.
         embeddings: tf.Variable float32 `(num_items, dim)`, the candidates.
         num_items: int, how many candidates there are.
+        first_equal: tf.Variable int32 `(num_items,)`, the lowest number of a candidate with the
+            same embedding; None where no two are equal.
 
     Raises: UsageError when there is no candidate, or the embeddings are not finite rows.
     """
@@ -52,6 +55,10 @@ class TopKIndex(tf.Module, abc.ABC):
             )
         self.num_items = len(rows)
         self.embeddings = tf.Variable(rows, trainable=False, name="candidate_embeddings")
+        first_equal = first_equal_rows(rows)
+        self.first_equal = None
+        if (first_equal != np.arange(len(rows))).any():
+            self.first_equal = tf.Variable(first_equal, trainable=False, name="first_equal")
 
     @abc.abstractmethod
     def search(self, queries: Any, k: Any) -> tuple[Any, Any]:
@@ -102,3 +109,44 @@ def pad_to_k(scores: Any, numbers: Any, k: Any) -> tuple[Any, Any]:
         tf.pad(scores, missing, constant_values=LOWEST_SCORE),
         tf.pad(numbers, missing, constant_values=NOTHING),
     )
+
+
+def first_equal_rows(rows: np.ndarray) -> np.ndarray:
+    """Finds for each row the first row that is equal to it.
+
+    Args:
+        rows: float32 `(num_rows, dim)`, finite, dim >= 1.
+
+    Returns: int32 `(num_rows,)`; the number of the row itself where none before is equal.
+
+    Example:
+        >>> first_equal_rows(np.array([[1, 2], [0, 0], [1, 2]], np.float32)).tolist()
+        [0, 1, 0]
+    """
+    hashes = pl.from_numpy(rows).hash_rows().to_numpy()
+    _, first, place = np.unique(hashes, return_index=True, return_inverse=True)
+    numbers = np.arange(len(rows))
+    found = first[place]
+    later = np.flatnonzero(found != numbers)
+    # Rows with one hash by chance stand for themselves.
+    same = (rows[later] == rows[found[later]]).all(axis=1)
+    numbers[later[same]] = found[later[same]]
+    return numbers.astype(np.int32)
+
+
+def dot_products(rows: Any, queries: Any) -> Any:
+    """Multiplies each query by rows of its own, so that equal rows get equal products.
+
+    The kernels of a matrix product round the last rows of a block unlike those before.
+
+    Args:
+        rows: float32 `(..., n, dim)`.
+        queries: float32 `(..., dim)`.
+
+    Returns: float32 `(..., n)`.
+
+    Example:
+        >>> dot_products(tf.constant([[1.0, 2.0], [3.0, 4.0]]), tf.constant([1.0, 1.0])).numpy()
+        array([3., 7.], dtype=float32)
+    """
+    return tf.reduce_sum(rows * queries[..., None, :], axis=-1)
