@@ -122,7 +122,7 @@ class TextEncoder(tf.Module):
         )
         # A bound method is not tracked, so exports do not carry what only `encode` needs.
         self._encode_batch = batch_function.__call__
-        self.dim = int(self._embed.get_concrete_function().structured_outputs.shape[-1])
+        self.dim = self._measure_dim()
 
     @classmethod
     def from_preset(
@@ -393,6 +393,11 @@ class TextEncoder(tf.Module):
             for number, weight in enumerate(encoder._pool.weights):
                 weight.assign(arrays[str(number)])
         return encoder
+
+    def _measure_dim(self) -> int:
+        """Returns the width of the vectors, from one short text: a graph would take seconds."""
+        mask = tf.ones([1, 2], tf.int32)
+        return int(self.embed_tokens(mask * self.preprocessor.pad_token_id, mask).shape[-1])
 
     def _empty_features(self, lengths: np.ndarray) -> np.ndarray:
         if self.num_tokens is None:
