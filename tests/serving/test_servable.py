@@ -106,10 +106,29 @@ def test_k_below_one_is_an_error_that_says_so(world: Any, name: str, k: int) -> 
         ask(world.servable, name, inputs[name])
 
 
-def test_rows_that_do_not_match_are_an_error_that_names_them(world: Any) -> None:
-    users = {"user_text": ["x", "y"], "history": [[""]]}
-    with pytest.raises(tf.errors.InvalidArgumentError, match="user_text and history must have"):
-        ask(world.servable, "serving_default", users)
+@pytest.mark.parametrize(
+    ("name", "inputs", "told"),
+    [
+        (
+            "serving_default",
+            {"user_text": ["x", "y"], "history": [["i1"]]},
+            "user_text and history",
+        ),
+        ("encode_users", {"user_text": ["x"], "history": [["i1"]] * 2}, "user_text and history"),
+        (
+            "recommend",
+            {"user_text": ["x"], "history": [["i1"]], "exclude_ids": [[""]] * 3, "k": 2},
+            "user_text and exclude_ids",
+        ),
+        ("encode_items", {"item_ids": ["i1"], "item_text": ["a", "b"]}, "item_ids and item_text"),
+    ],
+)
+def test_rows_that_do_not_match_are_an_error_that_names_them(
+    world: Any, name: str, inputs: dict[str, Any], told: str
+) -> None:
+    for _ in range(20):  # whatever else runs at the same time
+        with pytest.raises(tf.errors.InvalidArgumentError, match=f"{told} must have"):
+            ask(world.servable, name, inputs)
 
 
 def test_only_the_most_recent_known_items_shape_the_embedding(world: Any) -> None:

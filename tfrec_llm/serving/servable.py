@@ -253,7 +253,7 @@ class Servable(tf.Module):
         return {"embeddings": self._user_embeddings(user_text, self.item_ids.numbers(history))}
 
     def _encode_items(self, item_ids: Any, item_text: Any) -> dict[str, Any]:
-        _check_same_batch(item_ids=item_ids, item_text=item_text)
+        item_ids, item_text = _of_same_batch(item_ids=item_ids, item_text=item_text)
         numbers = self.item_ids.numbers(item_ids)
         is_known, has_text = numbers >= 0, _has_text(item_text)
         model_numbers = tf.where(
@@ -269,11 +269,12 @@ class Servable(tf.Module):
     def _recommend_timed(
         self, user_text: Any, history: Any, history_times: Any, exclude_ids: Any, k: Any
     ) -> dict[str, Any]:
-        tf.debugging.assert_equal(
+        check = tf.debugging.assert_equal(
             tf.shape(history_times),
             tf.shape(history),
             message="history and history_times must have the same shape.",
         )
+        history, history_times = _after([check], history, history_times)
         history, excluded = self.item_ids.numbers(history), self.item_ids.numbers(exclude_ids)
         gaps = gap_buckets_in_graph(history_times)
         return self._recommended(user_text, history, excluded, self._checked(k), gaps)
@@ -281,7 +282,9 @@ class Servable(tf.Module):
     # Those of a ranker, `RANKER_SIGNATURES`.
 
     def _rank(self, user_text: Any, history: Any, item_ids: Any) -> dict[str, Any]:
-        _check_same_batch(user_text=user_text, history=history, item_ids=item_ids)
+        user_text, history, item_ids = _of_same_batch(
+            user_text=user_text, history=history, item_ids=item_ids
+        )
         numbers = self.item_ids.numbers(item_ids)
         logits = self._ranker_logits(user_text, self.item_ids.numbers(history), numbers)
         return {"scores": tf.where(numbers >= 0, tf.sigmoid(logits), tf.float32.min)}
@@ -334,7 +337,9 @@ class Servable(tf.Module):
         in step with the history, None: all are unknown.
         """
         most_k = k if most_k is None else most_k
-        _check_same_batch(user_text=user_text, history=history, exclude_ids=excluded)
+        user_text, history, excluded = _of_same_batch(
+            user_text=user_text, history=history, exclude_ids=excluded
+        )
         excluded = tf.concat([history, excluded], axis=1)
         queries = self._user_embeddings(user_text, history, gaps)
 
@@ -354,7 +359,7 @@ class Servable(tf.Module):
         return *leave_out_seen(scores, numbers, excluded, k), is_new
 
     def _user_embeddings(self, user_text: Any, history: Any, gaps: Any = None) -> Any:
-        _check_same_batch(user_text=user_text, history=history)
+        user_text, history = _of_same_batch(user_text=user_text, history=history)
         has_text = _has_text(user_text)
         numbers = _most_recent(history, self.max_history)
         arguments = [
@@ -389,8 +394,7 @@ class Servable(tf.Module):
         at_least_one = tf.debugging.assert_greater_equal(
             k, 1, message="k, the number of items asked for, must be at least 1."
         )
-        with tf.control_dependencies([at_least_one] if at_least_one is not None else []):
-            return tf.minimum(k, self.max_k)
+        return tf.minimum(*_after([at_least_one], k), self.max_k)
 
     def _answer(self, scores: Any, numbers: Any) -> dict[str, Any]:
         return {"item_ids": self.item_ids.ids(numbers), "scores": scores}
@@ -415,12 +419,24 @@ def _has_text(texts: Any) -> Any:
     return tf.not_equal(tf.strings.strip(texts), "")
 
 
-def _check_same_batch(**tensors: Any) -> None:
+def _of_same_batch(**tensors: Any) -> list[Any]:
+    """Returns the tensors, which are not read before it is known that they have as many rows.
+
+    A check that nothing waits for races with the ops that fail by what it would have told.
+    """
     (first, expected), *others = ((name, tf.shape(t)[0]) for name, t in tensors.items())
-    for name, size in others:
+    checks = [
         tf.debugging.assert_equal(
             size, expected, message=f"{first} and {name} must have the same number of rows."
         )
+        for name, size in others
+    ]
+    return _after(checks, *tensors.values())
+
+
+def _after(checks: Sequence[Any], *tensors: Any) -> list[Any]:
+    with tf.control_dependencies([check for check in checks if check is not None]):
+        return [tf.identity(tensor) for tensor in tensors]
 
 
 def _constant(values: np.ndarray, name: str) -> Any:
