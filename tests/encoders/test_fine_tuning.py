@@ -74,7 +74,11 @@ def test_before_a_step_it_is_the_encoder(pooling: str, tiny_folder: Path) -> Non
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(
+    "mode",
+    # All layers are those of which the mode of the last layers takes some.
+    [pytest.param(m, marks=[pytest.mark.exhaustive] if m == "full" else []) for m in MODES],
+)
 def test_every_family_can_be_tuned_in_every_mode(
     mode: str, of_a_family: tuple[TextEncoder, np.ndarray, np.ndarray]
 ) -> None:
