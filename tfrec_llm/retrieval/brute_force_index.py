@@ -9,7 +9,7 @@ import numpy as np
 from tfrec_llm.keras_api import tf
 from tfrec_llm.retrieval.top_k_index import TopKIndex, pad_to_k
 
-_MAX_SCORES = 1 << 25  # float32 scores held at a time: 128 MiB
+_MAX_SCORES = 1 << 25  # float32: 128 MiB, and once or twice as much for copies
 
 
 class BruteForceIndex(TopKIndex):
@@ -19,8 +19,8 @@ class BruteForceIndex(TopKIndex):
 
     Args:
         embeddings: float `(num_items, dim)`, one row a candidate, finite.
-        max_scores: int, how many scores may be held in memory at a time; those of one query are
-            always held together. Defaults to 2²⁵.
+        max_scores: int, how many scores are computed at a time; those of one query always are
+            together. Copies take once or twice as much memory again. Defaults to 2²⁵.
 
     Example:
         >>> index = BruteForceIndex(np.eye(3, dtype=np.float32))
@@ -57,7 +57,7 @@ def search_exactly(
         first_equal: int32 `(num_items,)`, for each row the first one equal to it, so that equal
             rows tie and come in the order of their numbers; None where none are, or where their
             order does not matter. A matrix product alone rounds some of them differently.
-        max_scores: int, scores held at a time, or those of one query where they are more.
+        max_scores: int, scores computed at a time, or those of one query where they are more.
 
     Returns: scores float32 `(batch, k)` and row numbers int32 `(batch, k)`, padded like those of
         an index.
